@@ -1,0 +1,33 @@
+"""The front door of the runtime: what the author of a job imports.
+
+Names are loaded when they are first asked for, so that `import workers` costs nothing.
+
+    actor             declares a function as a job
+    current_job       the job that this thread is running
+    PermanentFailure  raise it when trying again cannot help
+    RetryLater        raise it when trying again helps, and you know when
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from workers.declaration import actor
+    from workers.errors import PermanentFailure, RetryLater
+    from workers.job import current_job
+
+__all__ = ["PermanentFailure", "RetryLater", "actor", "current_job"]
+
+_HOMES = {
+    "actor": "workers.declaration",
+    "current_job": "workers.job",
+    "PermanentFailure": "workers.errors",
+    "RetryLater": "workers.errors",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'workers' has no attribute {name!r}; it has {', '.join(__all__)}")
+    from importlib import import_module  # noqa: PLC0415  only a name that is asked for is loaded
+
+    return getattr(import_module(_HOMES[name]), name)

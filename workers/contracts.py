@@ -1,0 +1,107 @@
+"""What a message must look like: the arguments of an actor, checked before they are sent and again before they run."""
+
+import hashlib
+import inspect
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+
+from workers.errors import ConfigurationError, ContractError
+
+_NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """One job's arguments, by parameter name.
+
+    Attributes:
+      values: what the function is called with.
+      wire: the same as JSON types, without the defaults that the sender left out.
+    """
+
+    values: dict[str, Any]
+    wire: dict[str, Any]
+
+
+class Contract:
+    """The arguments that one actor takes.
+
+    Parameters:
+      actor_name: named in every error.
+      fn: the function; its annotations are the contract. A parameter without one takes anything.
+
+    Raises:
+      ConfigurationError: the signature can't be a contract.
+    """
+
+    def __init__(self, actor_name: str, fn: Callable[..., Any]) -> None:
+        self.actor_name = actor_name
+        self.signature = inspect.signature(fn)
+        hints = get_type_hints(fn, include_extras=True)
+        fields: dict[str, Any] = {}
+        for name, parameter in self.signature.parameters.items():
+            if parameter.kind not in _NAMED:
+                raise ConfigurationError(
+                    f"actor {actor_name} can't be declared",
+                    expected="parameters with names, so that messages can carry them by name",
+                    received=f"the parameter {parameter}",
+                )
+            default = ... if parameter.default is inspect.Parameter.empty else parameter.default
+            # The alias carries the name, because a model's own methods (json, copy) are lawful parameter names.
+            fields[f"argument_{name}"] = (hints.get(name, Any), Field(default, alias=name))
+        self.model: type[BaseModel] = create_model(
+            f"{actor_name} arguments", __config__=ConfigDict(extra="forbid", arbitrary_types_allowed=False), **fields
+        )
+        if '"writeOnly"' in json.dumps(self.model.model_json_schema()):
+            raise ConfigurationError(
+                f"actor {actor_name} can't be declared",
+                expected="a reference to the secret, which the job looks up",
+                received="a secret among the arguments: messages lie on the broker's disk in plain text",
+            )
+
+    def bind(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments by parameter name, as they came.
+
+        Raises:
+          ContractError: there are too many, or one has a name that no parameter has.
+        """
+        try:
+            return dict(self.signature.bind_partial(*args, **kwargs).arguments)
+        except TypeError as error:
+            raise self._refusal(str(error), [f"{len(args)} by position", *kwargs]) from None
+
+    def check(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Arguments:
+        """The arguments, validated.
+
+        Raises:
+          ContractError: they don't match; it names each argument at fault.
+        """
+        given = self.bind(args, kwargs)
+        try:
+            model = self.model.model_validate(given)
+            wire = model.model_dump(mode="json", by_alias=True, exclude_unset=True)
+        except ValidationError as error:
+            found = error.errors(include_url=False, include_context=False, include_input=False)
+            said = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in found)
+            raise self._refusal(said, list(given)) from None
+        except (ValueError, RecursionError) as error:  # what can't be written as JSON, or nests without end
+            raise self._refusal(str(error), list(given)) from None
+        values = {name: getattr(model, f"argument_{name}") for name in self.signature.parameters}
+        return Arguments(values, wire)
+
+    def _refusal(self, problem: str, names: list[str]) -> ContractError:
+        return ContractError(
+            f"{self.actor_name} can't take these arguments: {problem}",
+            expected=f"{self.actor_name}{self.signature}",
+            received=f"arguments {', '.join(names) or 'none'}",
+        )
+
+
+def arguments_hash(actor_name: str, wire: Mapping[str, Any]) -> str:
+    """What is alike for alike arguments: over the wire arguments by name, sorted, without defaults filled in."""
+    text = json.dumps([actor_name, dict(wire)], sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode("utf-8", errors="surrogatepass")).hexdigest()
