@@ -1,0 +1,93 @@
+"""The tables say what the store remembers; `migrations/` creates them."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, Column, DateTime, Index, Integer, LargeBinary, MetaData, Table, Text
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeDecorator
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A point in time: aware going in, UTC coming out. SQLite has no time zones, so it is told none."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """A naive time is refused: nobody knows which one it means."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"a time in the store has a time zone; {value} has none")
+        utc = value.astimezone(UTC)
+        return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
+
+    def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:
+        """What SQLite kept is UTC."""
+        if value is None:
+            return None
+        time: datetime = value.replace(tzinfo=UTC) if dialect.name == "sqlite" else value.astimezone(UTC)
+        return time
+
+
+metadata = MetaData()
+
+keys = Table(
+    "dutiful_keys",
+    metadata,
+    Column("actor", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("state", Text, nullable=False),  # waiting, running, done, dead, discarded, canceled
+    Column("arguments_hash", Text),  # null: the row was written by an ending whose claim had been lost
+    Column("message_id", Text),
+    Column("attempt", Integer, nullable=False),
+    Column("generation", Integer, nullable=False),
+    Column("holder", Text),  # the process that runs it; null unless running
+    Column("fence", Integer, nullable=False),  # grows by one each time the job starts
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+    Index("dutiful_keys_state", "state", "updated_at"),
+)
+
+holders = Table(
+    "dutiful_holders",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("host", Text, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("pid_started", Text, nullable=False),  # pids are used again; a pid with another start is another process
+    Column("beat_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False),
+)
+
+outbox = Table(
+    "dutiful_outbox",
+    metadata,
+    Column("message_id", Text, primary_key=True),
+    Column("actor", Text, nullable=False),  # actor and key of the job that sends it
+    Column("key", Text, nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("delay_ms", BigInteger),  # null: at once
+    Column("created_at", UtcDateTime, nullable=False),
+    Index("dutiful_outbox_parent", "actor", "key", "position"),
+)
+
+ticks = Table(
+    "dutiful_ticks",
+    metadata,
+    Column("schedule", Text, primary_key=True),
+    Column("due_at", UtcDateTime, primary_key=True),
+    Column("recorded_at", UtcDateTime, nullable=False),
+    Column("published_at", UtcDateTime),
+    Column("message_id", Text, nullable=False),
+)
+
+schedules = Table(
+    "dutiful_schedules",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("spec", Text, nullable=False),
+    Column("first_seen_at", UtcDateTime, nullable=False),
+)
