@@ -1,0 +1,165 @@
+"""A declaration, @actor, makes a function a job: its contract, its limits and its card."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, ParamSpec, Protocol, TypeVar, overload
+
+import dramatiq
+from dramatiq import Message
+
+from workers.contracts import Contract
+from workers.errors import ConfigurationError
+from workers.job import MESSAGE_ID, running_job
+from workers.keys import KeyTemplate, checked_key
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_DURATIONS = ("time_limit", "min_backoff", "max_backoff")
+
+
+@dataclass(frozen=True)
+class JobCard:
+    """What the person on call must know about a job.
+
+    Attributes:
+      owner: the team that answers for it.
+      expects: what is true when it has succeeded.
+      rollback: how to take back what it did.
+    """
+
+    owner: str
+    expects: str
+    rollback: str
+
+
+class Actor(dramatiq.Actor[P, R]):
+    """A Dramatiq actor with a contract and a job card.
+
+    Attributes:
+      card: owner, expected result and rollback note.
+      contract: the arguments that it takes.
+      key: what makes two messages the same job: a template, "the message id", or None where no record is kept.
+    """
+
+    card: JobCard
+    contract: Contract
+    key: KeyTemplate | str | None
+
+    def message_with_options(
+        self,
+        *,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+        message_id: str | None = None,
+        **options: Any,
+    ) -> Message[R]:
+        """A message with validated arguments.
+
+        Parameters:
+          args, kwargs: the arguments.
+          message_id: one of your own; two messages with one id are one job.
+          options: Dramatiq's options and `key`, which wins over the actor's template.
+
+        Raises:
+          ContractError: the arguments don't match the signature.
+        """
+        wire = self.contract.check(args, kwargs or {}).wire
+        if "key" in options:
+            checked_key(self.actor_name, options["key"])
+        job = running_job()
+        if message_id is None and job is not None:
+            message_id = job.child_id(self.actor_name, wire)
+        message: Message[R] = super().message_with_options(args=(), kwargs=wire, **options)
+        return message if message_id is None else message._replace(message_id=message_id)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run the function here and now, with its arguments validated."""
+        job = running_job()
+        # A worker has validated them already, before it claimed the job; they serve for that one call.
+        ready = job.take_arguments(self.actor_name) if job is not None else None
+        values = self.contract.check(args, kwargs).values if ready is None else ready
+        return self.fn(**values)  # type: ignore[call-arg]  # the contract has just said that they fit
+
+
+class ActorDecorator(Protocol):
+    """What `@actor(…)` returns."""
+
+    @overload
+    def __call__(self, fn: Callable[P, Awaitable[R]]) -> Actor[P, R]: ...
+
+    @overload
+    def __call__(self, fn: Callable[P, R]) -> Actor[P, R]: ...
+
+
+def actor(
+    *,
+    owner: str,
+    expects: str,
+    rollback: str,
+    key: str | None = MESSAGE_ID,
+    actor_name: str | None = None,
+    queue_name: str = "default",
+    priority: int = 0,
+    broker: dramatiq.Broker | None = None,
+    **options: Any,
+) -> ActorDecorator:
+    """Declare a function as a job.
+
+    Parameters:
+      owner, expects, rollback: the job card; each must be said.
+      key: a template over the arguments that names the job, such as "{order_id}"; default: the message id.
+        None: the job is harmless to repeat, and no record is kept.
+      actor_name: default: the function's name.
+      queue_name: the queue that it waits in.
+      priority: Dramatiq's: lower runs first among messages that this process holds.
+      broker: default: Dramatiq's own, which setup_broker() has set.
+      options: Dramatiq's options. A duration is a timedelta or milliseconds.
+
+    Raises:
+      ConfigurationError: the declaration can't work.
+    """
+
+    def declare(fn: Callable[..., Any]) -> Any:
+        name = actor_name or fn.__name__
+        card = JobCard(owner, expects, rollback)
+        missing = [field for field in ("owner", "expects", "rollback") if not getattr(card, field).strip()]
+        if missing:
+            raise ConfigurationError(
+                f"actor {name} can't be declared: its job card lacks {', '.join(missing)}",
+                expected='owner="a team", expects="what is true afterwards", rollback="how to take it back"',
+            )
+        contract = Contract(name, fn)
+        template = key if key in {None, MESSAGE_ID} else KeyTemplate(name, str(key), contract.signature.parameters)
+        durations = {option: _milliseconds(name, option, options[option]) for option in _DURATIONS if option in options}
+
+        def build(fn: Callable[..., Any], **declared: Any) -> Actor[..., Any]:
+            built: Actor[..., Any] = Actor.__new__(Actor)
+            # Before __init__, which announces the actor to every middleware.
+            built.card, built.contract, built.key = card, contract, template
+            Actor.__init__(built, fn, **declared)
+            return built
+
+        return dramatiq.actor(
+            actor_class=build,
+            actor_name=name,
+            queue_name=queue_name,
+            priority=priority,
+            broker=broker,
+            **{**options, **durations},
+        )(fn)
+
+    return declare
+
+
+def _milliseconds(actor_name: str, option: str, duration: timedelta | float) -> int:
+    """A duration in Dramatiq's unit; a limit under a second is taken for a slip."""
+    given = int(duration.total_seconds() * 1000) if isinstance(duration, timedelta) else int(duration)
+    if option == "time_limit" and given < 1000:  # noqa: PLR2004  a second, in Dramatiq's unit
+        raise ConfigurationError(
+            f"actor {actor_name} can't be declared: {option} is under one second",
+            expected=f"a timedelta, or milliseconds: did you mean timedelta(seconds={duration})?",
+            received=repr(duration),
+        )
+    return given

@@ -1,0 +1,115 @@
+"""The envelope maps a message to AMQP properties, headers and body, and back.
+
+The body is Dramatiq's JSON. What dutiful adds travels as headers, so that any language can read and write it.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+import pika
+from dramatiq import Message
+
+from workers.delivery import Carried
+from workers.errors import ContractError
+
+# our option in memory → header on the wire
+HEADERS: Final = {
+    "key": "dutiful-key",
+    "attempt": "dutiful-attempt",
+    "generation": "dutiful-generation",
+    "deferrals": "dutiful-deferrals",
+    "first_deferred_at": "dutiful-first-deferred-at",
+    "traceparent": "traceparent",
+}
+_NUMBERS: Final = {"attempt", "generation", "deferrals", "first_deferred_at"}
+_FIELDS: Final = {"queue_name": str, "actor_name": str, "args": list, "kwargs": dict, "options": dict}
+
+
+def body(message: Carried) -> bytes:
+    """The message as JSON, without what travels as headers."""
+    options = {name: value for name, value in message.options.items() if name not in HEADERS}
+    return message._replace(options=options).encode()
+
+
+def properties(message: Carried, extra: Mapping[str, Any] | None = None) -> pika.BasicProperties:
+    """The AMQP properties of a message.
+
+    Only these leave: a broker's own headers (x-death above all) on a republished message would make RabbitMQ drop it.
+    """
+    ours = {header: message.options.get(name) for name, header in HEADERS.items()}
+    return pika.BasicProperties(
+        delivery_mode=2,
+        content_type="application/json",
+        message_id=message.message_id,
+        timestamp=message.message_timestamp // 1000,
+        type=message.actor_name,
+        app_id="dutiful",
+        headers={**{header: value for header, value in ours.items() if value is not None}, **(extra or {})},
+    )
+
+
+def raw_properties(received: pika.BasicProperties, extra: Mapping[str, Any]) -> pika.BasicProperties:
+    """The properties of a dead letter whose body could not be read."""
+    return pika.BasicProperties(
+        delivery_mode=2,
+        content_type=received.content_type,
+        content_encoding=received.content_encoding,
+        message_id=received.message_id,
+        type=received.type,
+        app_id="dutiful",
+        headers=dict(extra),
+    )
+
+
+def decode(data: bytes, headers: Mapping[str, Any]) -> Message[Any]:
+    """The message in an AMQP body, with the headers that are ours as options.
+
+    Raises:
+      ContractError: it is no message; the text says why.
+    """
+    try:
+        fields = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise _undecodable(f"no JSON: {error}") from None
+    if not isinstance(fields, dict):
+        raise _undecodable(f"a JSON {type(fields).__name__}")
+    for name, kind in _FIELDS.items():
+        if not isinstance(fields.get(name), kind):
+            raise _undecodable(f"{name} is {type(fields.get(name)).__name__}, not {kind.__name__}")
+    if not isinstance(fields.get("message_id"), str) or not fields["message_id"]:
+        raise _undecodable("message_id is missing")
+    if not isinstance(fields.get("message_timestamp"), int):
+        raise _undecodable("message_timestamp is no number of milliseconds")
+    # An eta would make Dramatiq hold the message in this process's memory; here the broker keeps delays.
+    options = {name: value for name, value in fields["options"].items() if name not in HEADERS and name != "eta"}
+    options.update(_from_headers(headers))
+    return Message(
+        queue_name=fields["queue_name"],
+        actor_name=fields["actor_name"],
+        args=tuple(fields["args"]),
+        kwargs=fields["kwargs"],
+        options=options,
+        message_id=fields["message_id"],
+        message_timestamp=fields["message_timestamp"],
+    )
+
+
+def _from_headers(headers: Mapping[str, Any]) -> dict[str, Any]:
+    options: dict[str, Any] = {}
+    for name, header in HEADERS.items():
+        value = headers.get(header)
+        if value is None:
+            continue
+        if name in _NUMBERS and (not isinstance(value, int) or isinstance(value, bool) or value < 0):
+            raise _undecodable(f"the header {header} is {value!r}, not a number")
+        if name not in _NUMBERS and not isinstance(value, str):
+            raise _undecodable(f"the header {header} is no text")
+        options[name] = value
+    return options
+
+
+def _undecodable(problem: str) -> ContractError:
+    return ContractError(
+        "the message can't be read", expected="Dramatiq's JSON envelope (docs/messages.md)", received=problem
+    )

@@ -1,0 +1,150 @@
+"""What both brokers share: hooks that fail closed, and every way a message is put somewhere."""
+
+import time
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any, Final
+
+from dramatiq import Broker, Message
+from dramatiq.errors import ActorNotFound
+from dramatiq.middleware import MiddlewareError, SkipMessage
+from sqlalchemy import Engine
+
+from workers import dead_letters
+from workers.clock import utcnow
+from workers.delivery import Carried, Delivery
+from workers.errors import ContractError, DutifulError, HookFailed
+from workers.job import running_job
+
+_HOOK_PAUSE: Final = timedelta(seconds=5)
+_UNKNOWN_ACTOR_PATIENCE: Final = timedelta(minutes=10)
+_LONGEST_STEP_SECONDS: Final = 60
+
+
+class JobBroker(Broker):
+    """A broker whose hooks fail closed.
+
+    Dramatiq logs an unexpected error of a `before_process_message` hook and runs the job all the same, and swallows
+    every error of an `after` hook. Here an error before means that nothing runs and the message is put back; an error
+    after means that the message is not settled.
+
+    Attributes:
+      store: the engine of the store.
+    """
+
+    store: Engine
+
+    def emit_before(self, signal: str, *args: Any, **kwargs: Any) -> None:
+        """Run the `before` hooks, outermost first."""
+        if signal != "process_message":
+            super().emit_before(signal, *args, **kwargs)
+            return
+        delivery: Delivery = args[0]
+        delivery.began = time.monotonic()
+        if delivery.is_stale:
+            raise SkipMessage("the channel that delivered it is gone")
+        for middleware in self.middleware:
+            try:
+                middleware.before_process_message(self, delivery)
+            except (DutifulError, MiddlewareError):
+                raise
+            except Exception as error:
+                name = type(middleware).__name__
+                raise HookFailed(
+                    f"{name} failed before the job ran, so it did not run",
+                    why="hook_failed",
+                    delay=_HOOK_PAUSE,
+                    expected="no error",
+                    received=repr(error),
+                ) from error
+
+    def emit_after(self, signal: str, *args: Any, **kwargs: Any) -> None:
+        """Run the `after` hooks, innermost first; a delivery is settled when all of them have ended well."""
+        if signal not in {"process_message", "skip_message"}:
+            super().emit_after(signal, *args, **kwargs)
+            return
+        delivery: Delivery = args[0]
+        if delivery.finished:
+            # An interrupt arrived while these hooks ran. What they did stays; the message is handed back.
+            delivery.settled = False
+            return
+        delivery.finished = True
+        for middleware in reversed(self.middleware):
+            try:
+                getattr(middleware, f"after_{signal}")(self, *args, **kwargs)
+            except Exception:
+                self.logger.critical(
+                    "%s failed after %s; its message %s is handed back",
+                    type(middleware).__name__,
+                    delivery.actor_name,
+                    delivery.message_id,
+                    exc_info=True,
+                )
+                return
+        delivery.settled = True
+
+    def enqueue(self, message: Message[Any], *, delay: int | None = None) -> Message[Any]:
+        """Send a message: inside `current_job().transaction()` with its commit, elsewhere now.
+
+        Parameters:
+          message: the message.
+          delay: milliseconds.
+
+        Raises:
+          PublishError: it was not, or perhaps not, taken.
+        """
+        job = running_job()
+        if job is None or not job.collect(message, delay):
+            self.publish(message, delay=delay)
+        return message
+
+    def publish(self, message: Message[Any], *, delay: int | None = None) -> None:
+        """Send a message now, and return when it is confirmed."""
+        self.emit_before("enqueue", message, delay)
+        self.send_to_queue(message, delay)
+        self.emit_after("enqueue", message, delay)
+
+    def send_to_queue(self, message: Carried, delay: int | None) -> None:
+        """Publish and wait for the confirm."""
+        raise NotImplementedError
+
+    def bury(self, message: Carried, headers: Mapping[str, Any]) -> None:
+        """Put a job among the dead letters of its queue, with what it says of itself."""
+        raise NotImplementedError
+
+    def put_back(self, delivery: Delivery, delay: timedelta) -> None:
+        """Send it again after a delay, without spending an attempt."""
+        now = int(utcnow().timestamp() * 1000)
+        options = {
+            "deferrals": delivery.options.get("deferrals", 0) + 1,
+            "first_deferred_at": delivery.options.get("first_deferred_at", now),
+        }
+        self.send_to_queue(delivery.copy(options=options), int(delay.total_seconds() * 1000))
+
+    def turn_away(self, delivery: Delivery, queue: str) -> bool:
+        """Deal with a message that no actor here can run, before Dramatiq sees it.
+
+        Returns:
+          whether it has been dealt with and can be settled.
+        """
+        if delivery.queue_name != queue:
+            # Dramatiq would end the worker thread after the job ran. The queue it came from wins.
+            error = ContractError(
+                "the message names another queue than it is in", expected=queue, received=delivery.queue_name[:255]
+            )
+            message = delivery.copy(queue_name=queue)
+            self.bury(message, dead_letters.headers("contract", error, message=message))
+            return True
+        try:
+            self.get_actor(delivery.actor_name)
+        except ActorNotFound as error:
+            # A rolling deploy: another worker knows it already, or will soon.
+            deferrals = delivery.options.get("deferrals", 0)
+            first = delivery.options.get("first_deferred_at")
+            waited = utcnow().timestamp() - first / 1000 if first else 0
+            if waited > _UNKNOWN_ACTOR_PATIENCE.total_seconds():
+                self.bury(delivery, dead_letters.headers("unknown_actor", error, message=delivery))
+            else:
+                self.put_back(delivery, timedelta(seconds=min(2**deferrals, _LONGEST_STEP_SECONDS)))
+            return True
+        return False

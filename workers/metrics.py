@@ -1,0 +1,27 @@
+"""Every metric of a worker is defined here.
+
+Import it late: prometheus_client decides at its own import whether counters are shared between processes.
+"""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+_JOB = ["queue", "actor"]
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900, 3600)
+
+jobs_enqueued = Counter("dutiful_jobs_enqueued_total", "Messages that were sent and confirmed.", _JOB)
+job_attempts = Counter(
+    "dutiful_job_attempts_total", "Attempts that ended: succeeded, retried, failed or interrupted.", [*_JOB, "outcome"]
+)
+jobs_finished = Counter(
+    "dutiful_jobs_finished_total", "Jobs that ended: succeeded, dead, duplicate or superseded.", [*_JOB, "outcome"]
+)
+job_exceptions = Counter("dutiful_job_exceptions_total", "Exceptions that attempts raised.", ["actor", "exception"])
+jobs_deferred = Counter("dutiful_jobs_deferred_total", "Jobs put back without spending an attempt.", [*_JOB, "why"])
+jobs_dead_lettered = Counter("dutiful_jobs_dead_lettered_total", "Jobs that became dead letters.", [*_JOB, "reason"])
+job_duration = Histogram("dutiful_job_duration_seconds", "How long attempts ran.", _JOB, buckets=_SECONDS)
+job_wait = Histogram("dutiful_job_wait_seconds", "From sending a job to its first attempt.", _JOB, buckets=_SECONDS)
+job_total = Histogram("dutiful_job_total_seconds", "From sending a job to its end.", _JOB, buckets=_SECONDS)
+jobs_running = Gauge("dutiful_jobs_running", "Attempts that run now.", _JOB, multiprocess_mode="livesum")
+redeliveries = Counter("dutiful_redeliveries_total", "Messages that RabbitMQ had handed out before.", _JOB)
+actor_info = Gauge("dutiful_actor_info", "One for each actor.", ["actor", "queue", "owner"], multiprocess_mode="max")
+build_info = Gauge("dutiful_build_info", "What runs here.", ["version", "environment"], multiprocess_mode="max")

@@ -1,0 +1,42 @@
+"""CheckedArguments lets no job run whose arguments break its contract."""
+
+from dramatiq import Broker, Middleware
+
+from workers.contracts import arguments_hash
+from workers.declaration import Actor
+from workers.delivery import Delivery
+from workers.keys import KeyTemplate, checked_key
+
+
+class CheckedArguments(Middleware):
+    """Validates the arguments that came, and works out the job's key from them.
+
+    A plain Dramatiq actor has no contract: its arguments pass as they are, and its key is the message's id.
+    """
+
+    def before_process_message(self, broker: Broker, message: Delivery) -> None:  # type: ignore[override]  # ours
+        """Validate.
+
+        Raises:
+          ContractError: the message can never run.
+        """
+        job = message.job
+        assert job is not None  # noqa: S101  CurrentJob stands above in the list
+        actor = broker.get_actor(message.actor_name)
+        checked_key(actor.actor_name, message.message_id)  # it is stored beside the key
+        given = message.options.get("key")
+        if not isinstance(actor, Actor):
+            job.key = checked_key(actor.actor_name, given if given is not None else message.message_id)
+            job.arguments_hash = arguments_hash(actor.actor_name, {"args": list(message.args), **message.kwargs})
+            return
+        arguments = actor.contract.check(message.args, message.kwargs)
+        job.validated(arguments.values)
+        job.arguments_hash = arguments_hash(actor.actor_name, actor.contract.bind(message.args, message.kwargs))
+        if actor.key is None:
+            job.key = None
+        elif given is not None:
+            job.key = checked_key(actor.actor_name, given)
+        elif isinstance(actor.key, KeyTemplate):
+            job.key = actor.key(arguments.values)
+        else:
+            job.key = checked_key(actor.actor_name, message.message_id)

@@ -1,0 +1,70 @@
+"""JobLog writes one line an attempt, with the job's fields on it and on every line that the job writes."""
+
+import time
+from typing import Any, Literal
+
+import structlog
+from dramatiq import Broker, Middleware
+
+from workers.delivery import Delivery
+from workers.logs import configure
+
+_LEVELS = {"dead": "error", "retried": "warning", "interrupted": "warning"}
+
+
+class JobLog(Middleware):
+    """One line an attempt: `job_succeeded`, `job_retried`, `job_dead`, `job_deferred`, `job_duplicate`, ….
+
+    Arguments are never written.
+
+    Parameters:
+      level, form, environment: as workers.logs.configure takes them.
+      success_lines: whether jobs that succeeded get a line.
+    """
+
+    def __init__(self, *, level: str, form: Literal["json", "console"], success_lines: bool, environment: str) -> None:
+        self.level = level
+        self.form = form
+        self.success_lines = success_lines
+        self.environment = environment
+        self.log = structlog.stdlib.get_logger("dutiful.jobs")
+
+    def after_process_boot(self, broker: Broker) -> None:
+        """Configure the logs of a worker process; other programs keep their own."""
+        configure(level=self.level, form=self.form, environment=self.environment)
+
+    def before_process_message(self, broker: Broker, message: Delivery) -> None:  # type: ignore[override]  # ours
+        """Bind the job's fields."""
+        structlog.contextvars.bind_contextvars(
+            message_id=message.message_id,
+            actor=message.actor_name,
+            queue=message.queue_name,
+            attempt=message.attempt,
+        )
+
+    def after_process_message(self, broker: Broker, message: Any, *, result: Any = None, exception: Any = None) -> None:
+        """Write the line."""
+        self._write(message)
+        structlog.contextvars.clear_contextvars()
+
+    def after_skip_message(self, broker: Broker, message: Any) -> None:
+        """Write the line."""
+        self._write(message)
+        structlog.contextvars.clear_contextvars()
+
+    def _write(self, message: Delivery) -> None:
+        outcome = message.outcome
+        if outcome is None or (outcome.verdict == "succeeded" and not self.success_lines):
+            return
+        fields: dict[str, Any] = {"duration_ms": round((time.monotonic() - message.began) * 1000, 1)}
+        if message.job is not None and message.job.key is not None:
+            fields["key"] = message.job.key
+        if outcome.reason:
+            fields["reason"] = outcome.reason
+        if outcome.delay is not None:
+            fields["delay_seconds"] = round(outcome.delay.total_seconds(), 1)
+        if outcome.error is not None:
+            fields["error"] = f"{type(outcome.error).__name__}: {outcome.error}"
+        if outcome.verdict in {"dead", "retried"}:
+            fields["exc_info"] = outcome.error
+        getattr(self.log, _LEVELS.get(outcome.verdict, "info"))(f"job_{outcome.verdict}", **fields)

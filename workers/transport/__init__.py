@@ -1,0 +1,1 @@
+"""AMQP: knows pika, and nothing of jobs."""
