@@ -1,0 +1,132 @@
+"""The scheduler runs the tick engine inside periodiq's loop.
+
+periodiq's loop ends on a failed send, forgets what was due while it was away, and leaves SIGTERM to the kernel, which
+ignores it for a container's first process. So it is shown one actor only, the stand-in: always due, never failing, and
+running the tick engine when it is "sent".
+"""
+
+import logging
+import signal
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from types import FrameType
+from typing import Any
+
+import structlog
+
+from scheduling.schedule import Schedule, check_names
+from scheduling.ticks import TickEngine
+from workers import exposition, logs
+from workers.hooks import JobBroker
+from workers.settings import settings
+
+INTERVAL = timedelta(seconds=5)
+GRACE = timedelta(seconds=3)
+_PORT = 9192
+
+_STAND_IN = "scheduling.tick"
+# Under a second: periodiq sleeps longer times with alarm() and a lock that its signal handler needs as well. Paused
+# between the two, it would wait for ever.
+_NAP = timedelta(milliseconds=900)
+
+
+class Wakeups:
+    """A spec, as periodiq knows specs, that is due every five seconds."""
+
+    def __init__(self) -> None:
+        self._next = time.monotonic()
+
+    def __str__(self) -> str:
+        return f"every {INTERVAL.seconds} seconds"
+
+    def validate(self, moment: datetime) -> bool:  # noqa: ARG002  periodiq's signature
+        """Whether five seconds have passed, by a clock that nobody sets."""
+        if time.monotonic() < self._next:
+            return False
+        self._next = time.monotonic() + INTERVAL.total_seconds()
+        return True
+
+    def next_valid_date(self, moment: datetime) -> datetime:  # noqa: ARG002  periodiq's signature
+        """A moment from now, and not from the moment given: that could have passed, and periodiq would call itself."""
+        return datetime.now(UTC) + _NAP
+
+
+class Stop:
+    """SIGTERM and SIGINT end the process with status 0: at once, or when the tick in hand is done.
+
+    A tick in hand gets three seconds, or none on a second signal. What it had recorded is published by the next start.
+    """
+
+    def __init__(self) -> None:
+        self._asked = False
+        self._busy = False
+
+    def listen(self) -> None:
+        """Take over the signals of this process."""
+        signal.signal(signal.SIGTERM, self._ask)
+        signal.signal(signal.SIGINT, self._ask)
+
+    def __enter__(self) -> None:
+        self._busy = True
+        self._leave_if_asked()
+
+    def __exit__(self, *_: object) -> None:
+        self._busy = False
+        self._leave_if_asked()
+
+    def _ask(self, _signal: int, _frame: FrameType | None) -> None:
+        if self._asked or not self._busy:
+            raise SystemExit(0)
+        self._asked = True
+        signal.signal(signal.SIGALRM, self._ask)
+        signal.setitimer(signal.ITIMER_REAL, GRACE.total_seconds())
+
+    def _leave_if_asked(self) -> None:
+        if self._asked:
+            raise SystemExit(0)
+
+
+class StandIn:
+    """What periodiq takes for an actor; the attributes are those that it reads."""
+
+    actor_name = _STAND_IN
+    queue_name = "timetable"
+
+    def __init__(self, engine: TickEngine, stop: Stop) -> None:
+        self.fn = engine.run_once
+        self.options = {"periodic": Wakeups()}
+        self._engine = engine
+        self._stop = stop
+
+    def __str__(self) -> str:
+        return _STAND_IN
+
+    def send_with_options(self, **_: Any) -> None:
+        """Run the tick engine; it never raises."""
+        with self._stop:
+            self._engine.run_once()
+
+
+def install(broker: JobBroker, timetable: Sequence[Schedule]) -> None:
+    """Make this process a scheduler of the timetable once periodiq's loop runs. A second call replaces the first.
+
+    Raises:
+      ScheduleError: two schedules have one name.
+      SystemExit: the port of /metrics and /health is taken.
+    """
+    check_names(timetable)
+    chosen = settings()
+    logs.configure(level=chosen.logs.level, form=chosen.logs.format, environment=chosen.environment)
+    # It writes a line at each wake-up, and knows only the stand-in; the engine logs the ticks.
+    logging.getLogger("periodiq").setLevel(logging.WARNING)
+    stop = Stop()
+    stop.listen()
+    engine = TickEngine(broker.store, timetable)
+    port = _PORT if chosen.metrics.port is None else chosen.metrics.port
+    exposition.server(chosen.metrics.host, port, engine.problems)
+    # Not declared, as an actor would be: it has no queue, and no worker may ever see it.
+    broker.actors[_STAND_IN] = StandIn(engine, stop)  # type: ignore[assignment]
+    structlog.stdlib.get_logger("dutiful.schedules").info(
+        "scheduler_started", schedules={schedule.name: str(schedule.cron) for schedule in timetable}
+    )
