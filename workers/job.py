@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from workers.contracts import arguments_hash
 from workers.errors import ConfigurationError, PermanentFailure, StoreUnavailable
 from workers.store import keys, outbox
-from workers.store.engine import begin
+from workers.store.engine import begin, read_only
 from workers.store.keys import Claim
 
 MESSAGE_ID: Final = "the message id"
@@ -49,6 +49,12 @@ class Job:
         self._arguments: dict[str, Any] | None = None
         self._outgoing: list[outbox.Outgoing] | None = None
         self._children: Counter[str] = Counter()
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """A transaction on the store's database that only reads, however long; it keeps no job from being claimed."""
+        with read_only(self.engine).connect() as connection, connection.begin():
+            yield connection
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:

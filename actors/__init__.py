@@ -1,0 +1,9 @@
+"""Every job is imported here, after the broker that it belongs to is set up."""
+
+from workers.broker import setup_broker
+
+setup_broker()  # first: an actor binds to Dramatiq's broker when its module is imported
+
+from actors import content, sitemap  # noqa: E402  the one import that has to come late
+
+__all__ = ["content", "sitemap"]

@@ -1,0 +1,112 @@
+"""Worker processes as people start them, and the doors through which tests look at them."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from pathlib import Path
+
+import pika
+
+ROOT = Path(__file__).parents[2]
+DRAMATIQ = Path(sys.executable).with_name("dramatiq")
+
+
+def until(true, seconds=30, *, what="it did not happen"):
+    """Wait for something that must happen."""
+    deadline = time.monotonic() + seconds
+    while not (found := true()):
+        assert time.monotonic() < deadline, f"{what} in {seconds} s"
+        time.sleep(0.05)
+    return found
+
+
+class Worker:
+    """`dramatiq`, in a process group of its own, so that a test that fails leaves nothing behind."""
+
+    def __init__(self, site, environment, folder, *arguments, module="shop"):
+        self.log = folder / "worker.log"
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("DUTIFUL_", "SITE_"))}
+        with self.log.open("ab") as output:
+            self.process = subprocess.Popen(
+                [str(DRAMATIQ), module, "-P", str(site), str(ROOT), *arguments],
+                cwd=folder,
+                env=kept | {"DUTIFUL_METRICS__PORT": "0"} | environment,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+
+    def wait_until_ready(self, processes=1):
+        said = b"Worker process is ready for action"
+        until(lambda: self.log.read_bytes().count(said) >= processes, what=f"no worker was ready: {self.text()}")
+
+    def text(self):
+        return self.log.read_text(errors="replace")
+
+    def events(self, name):
+        objects = [json.loads(line) for line in self.text().splitlines() if line.startswith("{")]
+        return [each for each in objects if each["event"] == name]
+
+    def children(self):
+        path = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        return [int(pid) for pid in path.read_text().split()]
+
+    def stop(self):
+        """The exit status, and how many seconds it took. The signal goes to Dramatiq's parent only."""
+        asked = time.monotonic()
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=30), time.monotonic() - asked
+
+    def kill(self):
+        """All of its processes, at once and without a word."""
+        try:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            return
+        self.process.wait()
+
+
+class Queue:
+    """A queue seen from outside, as another service sees it."""
+
+    def __init__(self, url, name):
+        self.url, self.name = url, name
+
+    def publish(self, body, headers=None, exchange="dutiful.jobs"):
+        with pika.BlockingConnection(pika.URLParameters(self.url)) as connection:
+            channel = connection.channel()
+            channel.confirm_delivery()
+            properties = pika.BasicProperties(delivery_mode=2, headers=headers)
+            channel.basic_publish(exchange, self.name, body, properties, mandatory=True)
+
+    def count(self, name=None):
+        with pika.BlockingConnection(pika.URLParameters(self.url)) as connection:
+            return connection.channel().queue_declare(name or self.name, passive=True).method.message_count
+
+    def dead(self):
+        """Take every dead letter: (properties, body)."""
+        letters = []
+        with pika.BlockingConnection(pika.URLParameters(self.url)) as connection:
+            channel = connection.channel()
+            while (found := channel.basic_get(f"{self.name}.XQ", auto_ack=True))[0] is not None:
+                letters.append((found[1], found[2]))
+        return letters
+
+
+def envelope(actor, queue="shop", **kwargs):
+    """A message as any language would write it."""
+    return json.dumps(
+        {
+            "queue_name": queue,
+            "actor_name": actor,
+            "args": [],
+            "kwargs": kwargs,
+            "options": {},
+            "message_id": str(uuid.uuid4()),
+            "message_timestamp": int(time.time() * 1000),
+        }
+    ).encode()
