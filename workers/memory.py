@@ -24,6 +24,7 @@ class MemoryBroker(JobBroker, StubBroker):
       published: every message that was sent, in order.
       buried: every dead letter, with its headers.
       delayed: what waits for its time: due time, order, message.
+      outcomes: how each delivery ended, in order: actor, verdict.
     """
 
     def __init__(self, middleware: list[Any] | None = None) -> None:
@@ -31,6 +32,7 @@ class MemoryBroker(JobBroker, StubBroker):
         self.published: list[Message[Any]] = []
         self.buried: list[tuple[Message[Any], Mapping[str, Any]]] = []
         self.delayed: list[tuple[datetime, int, Message[Any]]] = []
+        self.outcomes: list[tuple[str, str]] = []
         self._order = itertools.count()
 
     def declare_queue(self, queue_name: str, *, ensure: bool = False) -> None:
@@ -76,7 +78,7 @@ class MemoryBroker(JobBroker, StubBroker):
             with waiting.mutex:
                 waiting.queue.clear()
                 waiting.unfinished_tasks = 0
-        for kept in (self.published, self.buried, self.delayed):
+        for kept in (self.published, self.buried, self.delayed, self.outcomes):
             kept.clear()
 
     def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 100) -> Consumer:
@@ -110,6 +112,8 @@ class _MemoryConsumer(Consumer):
 
     def ack(self, message: Any) -> None:
         """Forget a settled message; put any other back."""
+        if message.outcome is not None:
+            self.broker.outcomes.append((message.actor_name, message.outcome.verdict))
         if not message.settled:
             self.queue.put(message.encode())
         self.queue.task_done()

@@ -67,6 +67,11 @@ class Jobs:
         return self.broker.published
 
     @property
+    def outcomes(self) -> list[tuple[str, str]]:
+        """How each delivery ended, in order: the actor, and succeeded, retried, dead, deferred, duplicate, …."""
+        return self.broker.outcomes
+
+    @property
     def dead_letters(self) -> list[dict[str, Any]]:
         """Every dead letter: its message, and the headers that say why."""
         return [{"message": message, **headers} for message, headers in self.broker.buried]
