@@ -153,7 +153,7 @@ def _opened(source: str, directory: Path) -> int:
     root = directory.resolve()
     try:
         path = (root / source).resolve()
-    except (OSError, RuntimeError) as error:  # links that lead in a circle
+    except (OSError, RuntimeError) as error:  # links that lead in a circle, before Python 3.13
         raise FeedMissing(f"there is no feed {source}", expected=f"a file in {root}", received=str(error)) from error
     if not path.is_relative_to(root):
         raise FeedForbidden(f"feed {source} may not be read", expected=f"a file inside {root}", received=str(path))
@@ -165,7 +165,7 @@ def _opened(source: str, directory: Path) -> int:
     except PermissionError as error:
         raise FeedForbidden(f"feed {source} may not be read", expected="permission", received=str(error)) from error
     except OSError as error:
-        if error.errno == errno.ENAMETOOLONG:
+        if error.errno in {errno.ENAMETOOLONG, errno.ELOOP}:  # from Python 3.13 on, resolve() lets circles pass
             raise FeedMissing(
                 f"there is no feed {source}", expected=f"a file in {root}", received=str(error)
             ) from error
