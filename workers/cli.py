@@ -12,7 +12,7 @@ from dramatiq.errors import BrokerConnectionError
 from rich.console import Console
 from rich.table import Table
 
-from workers.errors import ConfigurationError, DutifulError
+from workers.errors import BrokerUnreachable, ConfigurationError, DutifulError
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Look after dutiful's jobs."
@@ -35,12 +35,20 @@ def main() -> NoReturn:
     try:
         app(standalone_mode=True)
     except BrokerConnectionError as error:
-        sys.stderr.write(f"dutiful: RabbitMQ can't be reached; expected it at DUTIFUL_RABBITMQ__URL; {error}\n")
-        sys.exit(1)
+        _refuse(
+            BrokerUnreachable(
+                "RabbitMQ can't be reached", expected="a broker at DUTIFUL_RABBITMQ__URL", received=str(error)
+            )
+        )
     except DutifulError as error:
-        sys.stderr.write(f"dutiful: {error}\n")
-        sys.exit(1)
+        _refuse(error)
     sys.exit(0)
+
+
+def _refuse(error: DutifulError) -> NoReturn:
+    line = " ".join(str(error).split())  # a database says why in several lines
+    sys.stderr.write(f"dutiful: {line}\n")
+    sys.exit(1)
 
 
 def _broker(package: str) -> Any:
@@ -53,6 +61,19 @@ def _broker(package: str) -> Any:
     from workers.broker import setup_broker  # noqa: PLC0415  after the package, which may be another one
 
     return setup_broker()
+
+
+def _rabbitmq(package: str) -> Any:
+    from workers.settings import settings  # noqa: PLC0415
+
+    broker = _broker(package)
+    if settings().rabbitmq.in_memory:
+        raise ConfigurationError(
+            "a broker in memory has no queues to look at",
+            expected="DUTIFUL_RABBITMQ__URL with the address of a RabbitMQ",
+            received="memory://",
+        )
+    return broker
 
 
 def _show(rows: Sequence[Mapping[str, Any]], *, as_json: bool, nothing: str) -> None:
@@ -121,7 +142,7 @@ def _key(actor: Any) -> str:
 @queues.command("list")
 def list_queues(package: Package = "actors", as_json: Json = False) -> None:
     """Every queue of the actors: jobs ready to run, and dead letters. Delayed jobs are not in these numbers."""
-    broker = _broker(package)
+    broker = _rabbitmq(package)
     rows = []
     for name in sorted(broker.get_declared_queues()):
         ready, _, dead = broker.get_queue_message_counts(name)
@@ -132,7 +153,7 @@ def list_queues(package: Package = "actors", as_json: Json = False) -> None:
 @queues.command("declare")
 def declare_queues(package: Package = "actors") -> None:
     """Make every exchange and queue that the actors need. Doing it again changes nothing."""
-    broker = _broker(package)
+    broker = _rabbitmq(package)
     for name in sorted(broker.get_declared_queues()):
         broker.declare_queue(name, ensure=True)
         sys.stdout.write(f"{name}: declared\n")

@@ -1,5 +1,6 @@
 """The exposition serves /metrics and /health of a `dramatiq` command's workers, and of a scheduler."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -12,15 +13,34 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final
 
+from workers.store import processes
+
 _BEAT_SECONDS: Final = 1.0
 _SILENT_AFTER_SECONDS: Final = 10.0
+_POLL_SECONDS: Final = 0.2
+_PORT_PATIENCE_SECONDS: Final = 5.0
 _EXIT_PORT_TAKEN: Final = 64
 _SHARED: Final = "PROMETHEUS_MULTIPROC_DIR"
 
 
 def default_directory(parent: int) -> Path:
-    """The folder that the processes of one `dramatiq` command share; `parent` is that command's pid."""
-    return Path(tempfile.gettempdir()) / f"dutiful-metrics-{os.getuid()}-{parent}"
+    """The folder that the processes of one `dramatiq` command share; `parent` is that command's pid.
+
+    The start time is part of its name: a pid is used again, and its new owner must not find old counters.
+    """
+    return Path(tempfile.gettempdir()) / f"{_prefix()}{parent}-{processes.started(parent).replace(' ', '_')}"
+
+
+def _prefix() -> str:
+    return f"dutiful-metrics-{os.getuid()}-"
+
+
+def clear_left_behind() -> None:
+    """Remove the folders of commands that were killed."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_prefix()}*-*"):
+        pid, _, started = folder.name.removeprefix(_prefix()).partition("-")
+        if pid.isdigit() and not processes.is_running(int(pid), started.replace("_", " ")) and not _beating(folder):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def share(directory: Path) -> None:
@@ -92,22 +112,35 @@ def worker_problems(directory: Path) -> list[str]:
 
 
 def serve_workers() -> int:
-    """What Dramatiq runs as a fork beside its workers.
+    """What Dramatiq runs as a fork beside its workers. It serves until the last of them has left.
 
     Returns:
-      the exit status; Dramatiq starts it, and ends it with SIGTERM.
+      the exit status.
     """
     from workers.settings import settings  # noqa: PLC0415  a fork of its own reads them itself
 
     chosen = settings().metrics
-    directory = chosen.directory or default_directory(os.getppid())
+    parent = os.getppid()
+    directory = chosen.directory or default_directory(parent)
     share(directory)
-    try:
-        server(chosen.host, chosen.port if chosen.port is not None else 9191, lambda: worker_problems(directory))
-        signal.pause()
-    finally:
+    clear_left_behind()
+    leaving = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: leaving.set())
+    server(chosen.host, chosen.port if chosen.port is not None else 9191, lambda: worker_problems(directory))
+    # Without its parent it leaves as well: another one will want the port.
+    while os.getppid() == parent and not (leaving.is_set() and not _beating(directory)):
+        time.sleep(_POLL_SECONDS)
+    if not _beating(directory):
         shutil.rmtree(directory, ignore_errors=True)
     return 0
+
+
+def _beating(directory: Path) -> bool:
+    """Whether a worker process lives; one that was killed leaves a beat that grows old."""
+    now = time.time()
+    with contextlib.suppress(FileNotFoundError):  # a beat may end between the two looks
+        return any(now - path.stat().st_mtime < _SILENT_AFTER_SECONDS for path in directory.glob("beat-*.json"))
+    return True
 
 
 def server(host: str, port: int, problems: Callable[[], list[str]]) -> ThreadingHTTPServer:
@@ -143,13 +176,22 @@ def server(host: str, port: int, problems: Callable[[], list[str]]) -> Threading
         def log_message(self, *_: Any) -> None:
             """Write no access log: Prometheus asks every few seconds."""
 
-    try:
-        made = ThreadingHTTPServer((host, port), Handler)
-    except OSError as error:
-        raise SystemExit(_taken(host, port, error)) from None
+    made = _bound(host, port, Handler)
     made.daemon_threads = True
     threading.Thread(target=made.serve_forever, name="dutiful-exposition", daemon=True).start()
     return made
+
+
+def _bound(host: str, port: int, handler: type[BaseHTTPRequestHandler]) -> ThreadingHTTPServer:
+    deadline = time.monotonic() + _PORT_PATIENCE_SECONDS
+    while True:
+        try:
+            return ThreadingHTTPServer((host, port), handler)
+        except OSError as error:
+            # The one before us may be on its way out.
+            if time.monotonic() > deadline:
+                raise SystemExit(_taken(host, port, error)) from None
+            time.sleep(_POLL_SECONDS)
 
 
 def _taken(host: str, port: int, error: OSError) -> int:

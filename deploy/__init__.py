@@ -1,0 +1,1 @@
+"""Brings the project up on a machine: set-up, the local stack, the demo."""

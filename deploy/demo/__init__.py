@@ -1,0 +1,1 @@
+"""Shows and checks the main job from end to end."""

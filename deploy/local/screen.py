@@ -1,0 +1,91 @@
+"""Shows a stack to a person."""
+
+# ruff: noqa: T201  it speaks to a person
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from deploy.local.stack import Stack
+
+PAGES = (
+    ("RabbitMQ's page", "rabbitmq", 15672, "/"),
+    ("worker's metrics", "worker", 9191, "/metrics"),
+    ("scheduler's metrics", "scheduler", 9192, "/metrics"),
+    ("Prometheus", "prometheus", 9090, "/"),
+)
+
+
+def nothing(_line: str) -> None:
+    """Say nothing."""
+
+
+def table(services: dict[str, dict[str, Any]]) -> None:
+    """Print a line for each service."""
+    print(f"{'SERVICE':<12} {'STATE':<11} {'HEALTH':<10} {'PID':>7} {'RESTARTS':>8}  LAST EXIT")
+    for name, each in services.items():
+        last = "" if each["exit_code"] is None else each["exit_code"]
+        print(
+            f"{name:<12} {each['state']:<11} {each['health']:<10} {each['pid'] or '':>7} {each['restarts']:>8}  {last}"
+        )
+        if each["reason"]:
+            print(f"{'':<12} {each['reason']}")
+
+
+def places(stack: Stack) -> None:
+    """Print where everything is."""
+    services = stack.status()
+    print()
+    table(services)
+    print()
+    for title, service, port, path in PAGES:
+        if services.get(service, {}).get("state") == "running":
+            print(f"{title + ':':<22} {stack.url(service, port)}{path}")
+    for name, value in stack.environment.items():
+        print(f"{name}={value}")
+    print(f"{'files and logs:':<22} {stack.run_folder}")
+
+
+def logged(stack: Stack) -> list[str]:
+    """Return what has a log."""
+    return sorted(log.stem for log in (stack.run_folder / "logs").glob("*.log"))
+
+
+def follow(stack: Stack, services: Sequence[str], meanwhile: Callable[[], None] = lambda: None) -> None:
+    """Print what the services write from now on, each line with its service's name, until the stack ends."""
+    offsets = {name: size(stack, name) for name in services or logged(stack)}
+    while stack.is_running:
+        for name, offset in offsets.items():
+            text, offsets[name] = _new_lines(stack.run_folder / "logs" / f"{name}.log", offset)
+            for line in text.splitlines():
+                print(f"{name:<10} | {line}")
+        sys.stdout.flush()
+        meanwhile()
+        time.sleep(0.2)
+
+
+def size(stack: Stack, name: str) -> int:
+    """Return how long a service's log is now."""
+    log = stack.run_folder / "logs" / f"{name}.log"
+    return log.stat().st_size if log.exists() else 0
+
+
+def _new_lines(log: Path, offset: int) -> tuple[str, int]:
+    """Return the whole lines written since an offset, and the offset after them."""
+    if not log.exists():
+        return "", 0
+    with log.open("rb") as file:
+        file.seek(offset)
+        whole = file.read().rpartition(b"\n")[0]
+    return whole.decode(errors="replace"), offset + len(whole) + (1 if whole else 0)
+
+
+def shell_environment(stack: Stack) -> dict[str, str]:
+    """Return this shell's environment with the stack's on top."""
+    return {**os.environ, **stack.environment}

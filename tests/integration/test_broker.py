@@ -1,0 +1,475 @@
+"""Our broker on a real RabbitMQ: what it promises when the link, the queues or the whole broker go away."""
+
+import itertools
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import dramatiq
+import httpx
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+from processes import Queue, Worker, envelope, until
+from proxy import Proxy
+
+from deploy.local import Stack
+from workers import RetryLater, actor, current_job
+from workers.broker import DutifulBroker, build_middleware
+from workers.errors import BrokerUnreachable, ContractError, PublishError, PublishRefused, PublishUnconfirmed
+from workers.settings import Settings
+from workers.store.engine import create_store_engine
+from workers.transport import topology
+
+SITE = Path(__file__).parent / "worker_site"
+CARD = {"queue_name": "shop", "owner": "tests", "expects": "a line in a list", "rollback": "none"}
+PUBLISH_SECONDS, CONNECT_SECONDS = 2, 2
+
+
+@pytest.fixture
+def make_broker(rabbitmq, tmp_path):
+    made = []
+
+    def make(url=rabbitmq):
+        engine = create_store_engine(f"sqlite:///{tmp_path}/store.db")
+        broker = DutifulBroker(
+            url=url,
+            middleware=build_middleware(Settings.load(), engine),
+            connect_timeout_seconds=CONNECT_SECONDS,
+            publish_timeout_seconds=PUBLISH_SECONDS,
+        )
+        broker.store = engine
+        made.append(broker)
+        return broker
+
+    yield make
+    for broker in made:
+        broker.close()
+        broker.store.dispose()
+
+
+@pytest.fixture
+def broker(make_broker):
+    return make_broker()
+
+
+@pytest.fixture
+def work():
+    """Start a worker for a broker: work(broker, threads=2)."""
+    started = []
+
+    def start(broker, threads=2):
+        worker = dramatiq.Worker(broker, worker_timeout=50, worker_threads=threads)
+        worker.start()
+        started.append(worker)
+        return worker
+
+    yield start
+    for worker in started:
+        worker.stop(timeout=20_000)
+
+
+@pytest.fixture
+def proxy(rabbitmq):
+    address = urlsplit(rabbitmq)
+    with Proxy(address.hostname, address.port) as between:
+        between.url = rabbitmq.replace(f":{address.port}/", f":{between.port}/")
+        yield between
+
+
+@pytest.fixture(scope="module")
+def own_node(installed_servers, run_folder):
+    """A RabbitMQ that this module may kill and starve."""
+    node = Stack.start(run_folder / "rabbitmq-of-test-broker", services=["rabbitmq"])
+    yield node
+    node.stop(remove=True)
+
+
+@pytest.fixture
+def shop(rabbitmq):
+    return Queue(rabbitmq, "shop")
+
+
+@pytest.fixture
+def cut_all(management, rabbitmq):
+    """Close every connection of the test's vhost, as an operator can."""
+    vhost = rabbitmq.rpartition("/")[2]
+
+    def cut():
+        found = until(lambda: management.get(f"/api/vhosts/{vhost}/connections").json(), what="no connection was seen")
+        for each in found:
+            management.delete(f"/api/connections/{each['name']}")
+        return len(found)
+
+    return cut
+
+
+def job(broker, function, **options):
+    return actor(broker=broker, **CARD | options)(function)
+
+
+def noted():
+    """A job's function, and what it notes: which number, and when."""
+    notes = []
+
+    def note(n: int = 0) -> None:
+        notes.append((n, time.monotonic()))
+
+    return note, notes
+
+
+class TestRetries:
+    def test_one_that_rabbitmq_rejects_is_not_lost(self, broker, work, management, rabbitmq, shop):
+        delay, ran, refused = timedelta(hours=1), [], threading.Event()
+
+        def stubborn() -> None:
+            ran.append(current_job().attempt)
+            if refused.is_set():
+                return
+            raise RetryLater("come back", delay=delay)
+
+        send = job(broker, stubborn)
+        exchange, _ = topology.delay_route(int(delay / timedelta(milliseconds=1)), "shop")
+        fill(broker, send, management, rabbitmq, exchange, delay)
+        work(broker)
+        send.send()
+
+        until(lambda: len(ran) >= 2, what="the job whose retry was refused was not run again")
+        refused.set()
+        until(lambda: shop.count() == 0 and unacknowledged(management, rabbitmq) == 0)
+        assert set(ran) == {1}, "an attempt whose end could not be published is not spent"
+        assert shop.dead() == []
+
+    def test_one_whose_link_is_cut_is_not_lost(self, make_broker, work, proxy, shop, management, rabbitmq):
+        broker, ran = make_broker(proxy.url), []
+
+        def unlucky() -> None:
+            ran.append(1)
+            if len(ran) == 1:
+                proxy.refuse()
+                raise RuntimeError("and the retry can't be published")
+
+        send = job(broker, unlucky, min_backoff=timedelta(milliseconds=100), max_backoff=timedelta(milliseconds=100))
+        send.send()
+        work(broker)
+
+        until(lambda: ran, what="the job did not run")
+        time.sleep(PUBLISH_SECONDS)  # the retry is given up while nobody is let in
+        proxy.admit()
+        until(lambda: len(ran) >= 2, what="the job was not run again")
+        until(lambda: shop.count() == 0 and unacknowledged(management, rabbitmq) == 0)
+        assert shop.dead() == []
+
+
+class TestReconnection:
+    @pytest.fixture
+    def start(self, rabbitmq, tmp_path):
+        started = []
+        ledger = tmp_path / "ledger"
+        ledger.touch()
+
+        def begin(*arguments):
+            worker = Worker(
+                SITE,
+                {
+                    "DUTIFUL_RABBITMQ__URL": rabbitmq,
+                    "DUTIFUL_STORE__URL": f"sqlite:///{tmp_path}/store.db",
+                    "SHOP_LEDGER": str(ledger),
+                },
+                tmp_path,
+                *arguments,
+            )
+            worker.lines = lambda: ledger.read_text().splitlines()
+            worker.wait_until_ready()
+            started.append(worker)
+            return worker
+
+        yield begin
+        for worker in started:
+            worker.kill()
+
+    def test_a_job_that_outlives_it_acknowledges_no_other_message(self, start, shop, cut_all):
+        worker = start("-p", "1", "-t", "4")
+        for number in range(3):
+            shop.publish(envelope("good", n=number))
+        until(lambda: len(worker.lines()) == 3)
+        # Tags 4 to 11. After the reconnect they are 1 to 8: tag 4 is then number 13, which still runs.
+        seconds = [7, 12, 12, 12, 0, 0, 0, 0]
+        for number, each in enumerate(seconds, 10):
+            shop.publish(envelope("slow", n=number, seconds=each))
+        until(lambda: "slow 13 began" in worker.lines())
+
+        assert cut_all()
+        until(lambda: "slow 10 ended" in worker.lines())
+        until(lambda: worker.events("job_duplicate"), what="number 10 did not come again")
+        worker.kill()
+        second = start("-p", "1", "-t", "4")
+
+        ends = {f"slow {number} ended" for number in range(10, 18)}
+        until(lambda: ends <= set(second.lines()), what=second.text())
+        until(lambda: shop.count() == 0)
+        assert shop.dead() == []
+
+    def test_what_the_dead_channel_had_handed_out_runs_once(self, start, shop, cut_all):
+        worker = start("-p", "1", "-t", "2")
+        for number, seconds in enumerate([6, 6, 1, 1]):
+            shop.publish(envelope("slow", n=number, seconds=seconds))
+        until(lambda: "slow 1 began" in worker.lines())
+        until(lambda: shop.count() == 0, what="the others were not prefetched")
+
+        assert cut_all()
+
+        until(lambda: {f"slow {number} ended" for number in range(4)} <= set(worker.lines()))
+        until(lambda: len(worker.events("job_duplicate")) >= 2, what="the two that ran did not come again")
+        assert sorted(worker.lines()) == sorted(f"slow {n} {what}" for n in range(4) for what in ("began", "ended"))
+
+
+class TestDeclaring:
+    @pytest.mark.parametrize("delay", [None, 100])
+    def test_a_deleted_queue_is_declared_again_by_the_next_send(self, broker, management, rabbitmq, shop, delay):
+        send = job(broker, noted()[0])
+        send.send()
+
+        delete(management, rabbitmq, "queues", "shop")
+        send.send_with_options(delay=delay)
+
+        until(lambda: shop.count() == 1)
+
+    @pytest.mark.parametrize("delay", [None, 100])
+    def test_a_vhost_that_was_emptied_is_declared_again_by_the_next_send(
+        self, broker, management, rabbitmq, shop, delay
+    ):
+        send = job(broker, noted()[0])
+        send.send()
+
+        for kind in ("queues", "exchanges"):
+            for each in management.get(f"/api/{kind}/{rabbitmq.rpartition('/')[2]}").json():
+                if each["name"] and not each["name"].startswith("amq."):
+                    delete(management, rabbitmq, kind, each["name"])
+        send.send_with_options(delay=delay)
+
+        until(lambda: shop.count() == 1)
+
+    def test_eight_threads_and_eight_processes_worth_of_brokers_can_declare_at_once(self, make_broker, rabbitmq):
+        shared = make_broker()
+        brokers = [shared] * 8 + [make_broker() for _ in range(8)]
+        together = threading.Barrier(len(brokers))
+
+        def declare(broker):
+            together.wait()
+            for name in ("shop", "shop", "office"):
+                broker.declare_queue(name, ensure=True)
+
+        with ThreadPoolExecutor(len(brokers)) as pool:
+            list(pool.map(declare, brokers))
+
+        assert Queue(rabbitmq, "shop").count() == Queue(rabbitmq, "office").count() == 0
+
+
+class TestPublishing:
+    def test_eight_threads_at_once_lose_nothing(self, broker, shop):
+        send = job(broker, noted()[0])
+
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda n: send.send(n=n), range(400)))
+
+        assert shop.count() == 400
+
+    def test_too_large_a_message_is_refused_at_send(self, broker, shop):
+        broker.declare_queue("shop", ensure=True)
+
+        def read(text: str) -> None: ...
+
+        with pytest.raises(ContractError, match="at most 1048576 bytes"):
+            job(broker, read).send(text="x" * 1_048_576)
+        assert shop.count() == 0
+
+    def test_a_broker_that_refuses_connections_is_named_unreachable(self, make_broker, proxy):
+        proxy.refuse()
+        send = job(make_broker(proxy.url), noted()[0])
+
+        with pytest.raises(BrokerUnreachable, match="nothing was sent"), in_time():
+            send.send()
+
+    def test_a_broker_that_never_answered_is_named_unreachable(self, make_broker, proxy):
+        proxy.freeze()
+        send = job(make_broker(proxy.url), noted()[0])
+
+        with pytest.raises(BrokerUnreachable), in_time():
+            send.send()
+
+    def test_a_link_that_froze_leaves_the_message_unconfirmed_in_time(self, make_broker, proxy, shop):
+        send = job(make_broker(proxy.url), noted()[0])
+        send.send()
+
+        proxy.freeze()
+        with pytest.raises(PublishUnconfirmed), in_time():
+            send.send()
+
+        proxy.thaw()
+        send.send()
+        assert shop.count() >= 2, "the same thread can send again"
+
+    def test_a_link_that_froze_before_the_queue_was_declared_is_noticed_in_time(self, make_broker, proxy):
+        broker = make_broker(proxy.url)
+        job(broker, noted()[0]).send()
+        proxy.freeze()
+
+        with pytest.raises(PublishError), in_time():
+            job(broker, noted()[0], actor_name="elsewhere", queue_name="office").send()
+
+    def test_an_idle_link_that_was_closed_costs_the_caller_nothing(self, broker, shop, cut_all):
+        send = job(broker, noted()[0])
+        send.send()
+
+        cut_all()
+        send.send()
+
+        assert shop.count() == 2
+
+    def test_a_memory_alarm_leaves_the_message_unconfirmed_in_time(self, own_node, make_broker):
+        broker = make_broker(own_node.environment["DUTIFUL_RABBITMQ__URL"])
+        send = job(broker, noted()[0])
+        send.send()
+
+        rabbitmqctl(own_node, "set_vm_memory_high_watermark", "absolute", "1")
+        try:
+            with pytest.raises(PublishUnconfirmed), in_time():
+                send.send()
+        finally:
+            rabbitmqctl(own_node, "set_vm_memory_high_watermark", "0.4")
+        until(lambda: sent(send), what="nothing could be sent after the alarm")
+
+
+class TestDelays:
+    def test_one_second_is_one_second_beside_two_thousand_of_an_hour(self, broker, work, shop):
+        note, notes = noted()
+        send = job(broker, note)
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda n: send.send_with_options(kwargs={"n": n}, delay=3_600_000), range(1, 2001)))
+        work(broker)
+
+        asked = time.monotonic()
+        send.send_with_options(kwargs={"n": 0}, delay=1000)
+
+        until(lambda: notes)
+        ((number, ran),) = notes
+        assert number == 0
+        assert 1.0 <= ran - asked < 1.6
+
+    def test_messages_for_a_queue_that_is_gone_stop_no_other(self, broker, work, management, rabbitmq):
+        note, notes = noted()
+        here = job(broker, note)
+        gone = job(broker, noted()[0], actor_name="gone", queue_name="gone")
+        for number in range(40):
+            gone.send_with_options(kwargs={"n": number}, delay=500)
+        delete(management, rabbitmq, "queues", "gone")
+        time.sleep(1)
+
+        broker.queues.discard("gone")  # else the worker would declare it again
+        work(broker)
+        asked = time.monotonic()
+        here.send_with_options(delay=1000)
+
+        until(lambda: notes)
+        assert notes[0][1] - asked < 1.6
+        until(lambda: Queue(rabbitmq, "gone").count(topology.UNDELIVERABLE) == 40)
+
+    def test_a_delayed_message_survives_a_kill_of_rabbitmq(self, own_node, make_broker, work):
+        broker = make_broker(own_node.environment["DUTIFUL_RABBITMQ__URL"])
+        note, notes = noted()
+        send = job(broker, note, queue_name="patient")
+        send.send_with_options(kwargs={"n": 7}, delay=3000)
+
+        own_node.kill("rabbitmq")
+        own_node.start_service("rabbitmq")
+        own_node.wait_healthy("rabbitmq")
+        work(broker)
+
+        until(lambda: notes)
+        assert [number for number, _ in notes] == [7]
+
+
+class TestComposition:
+    def test_a_pipeline_hands_each_result_on(self, broker, work):
+        ended = []
+
+        def double(n: int = 0) -> int:
+            return 2 * n
+
+        def end(n: int = 0) -> None:
+            ended.append(n)
+
+        first, last = job(broker, double), job(broker, end)
+        work(broker)
+
+        dramatiq.pipeline([first.message(n=3), first.message(), last.message()], broker=broker).run()
+
+        until(lambda: ended)
+        assert ended == [12]
+
+    def test_a_group_runs_all_of_its_jobs(self, broker, work):
+        note, notes = noted()
+        send = job(broker, note)
+        work(broker)
+
+        dramatiq.group([send.message(n=n) for n in range(5)], broker=broker).run()
+
+        until(lambda: len(notes) == 5)
+        assert sorted(n for n, _ in notes) == [0, 1, 2, 3, 4]
+
+
+class in_time:  # noqa: N801  reads as a phrase
+    """The block ends within the publish timeout and the connect timeout."""
+
+    def __enter__(self):
+        self.began = time.monotonic()
+
+    def __exit__(self, *_):
+        took = time.monotonic() - self.began
+        assert took < PUBLISH_SECONDS + CONNECT_SECONDS + 0.5, f"it took {took:.1f} s"
+
+
+def sent(send):
+    try:
+        send.send()
+    except PublishError:
+        return False
+    return True
+
+
+def fill(broker, send, management, rabbitmq, queue, delay):
+    """Let a queue take no more."""
+    vhost = rabbitmq.rpartition("/")[2]
+    broker.declare_queue("shop", ensure=True)
+    policy = {"pattern": f"^{queue}$", "definition": {"max-length": 1}, "apply-to": "queues"}
+    management.put(f"/api/policies/{vhost}/full", json=policy).raise_for_status()
+    milliseconds = int(delay / timedelta(milliseconds=1))
+    for _ in itertools.repeat(None, 200):
+        try:
+            send.send_with_options(delay=milliseconds)
+        except PublishRefused:
+            return
+        time.sleep(0.05)
+    pytest.fail(f"{queue} took everything")
+
+
+def unacknowledged(management, rabbitmq):
+    found = management.get(f"/api/queues/{rabbitmq.rpartition('/')[2]}/shop").json()
+    return found.get("messages_unacknowledged", 0) + found.get("messages_ready", 0)
+
+
+def delete(management, rabbitmq, kind, name):
+    answer = management.delete(f"/api/{kind}/{rabbitmq.rpartition('/')[2]}/{name}")
+    assert answer.status_code in {httpx.codes.NO_CONTENT, httpx.codes.NOT_FOUND}, answer.text
+
+
+def rabbitmqctl(node, *arguments):
+    environment = Path(f"/proc/{node.pid('rabbitmq')}/environ").read_bytes().decode().split("\0")
+    kept = dict(each.split("=", 1) for each in environment if "=" in each)
+    subprocess.run(["/usr/lib/rabbitmq/bin/rabbitmqctl", *arguments], env=kept, check=True, capture_output=True)

@@ -1,0 +1,122 @@
+"""Gives tests a real RabbitMQ and a real PostgreSQL, started from docker-compose.yml once a session.
+
+    def test_x(rabbitmq): ...        # the AMQP URL of a vhost that only this test uses
+    def test_y(postgres): ...        # the SQLAlchemy URL of a database that only this test uses
+    def test_z(stack): ...           # starts whole stacks: stack(services=["worker"], overrides={...})
+
+Such tests carry the marker `broker` by themselves. Where the servers are not installed they are skipped, except in CI.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import httpx
+import psycopg
+import pytest
+
+from deploy.local import Stack
+from deploy.setup import servers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+CHECKOUT = Path(__file__).parents[1]
+NEEDS_SERVERS = {"broker_node", "database_server", "rabbitmq", "postgres", "stack"}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if NEEDS_SERVERS & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.broker)
+
+
+@pytest.fixture(scope="session")
+def installed_servers() -> None:
+    """Skip on a laptop without the servers; in CI their absence is a failure."""
+    absent = ", ".join(server.name for server in servers.missing())
+    if not absent:
+        return
+    message = f"{absent} not installed: `make setup` brings it"
+    if os.environ.get("CI"):
+        pytest.fail(message)
+    pytest.skip(message)
+
+
+@pytest.fixture(scope="session")
+def run_folder() -> Iterator[Path]:
+    folder = CHECKOUT / ".run" / f"tests-{os.getpid()}"
+    folder.mkdir(parents=True)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def broker_node(installed_servers: None, run_folder: Path) -> Iterator[Stack]:
+    """A stack with RabbitMQ alone, for the whole session."""
+    node = Stack.start(run_folder / "rabbitmq", services=["rabbitmq"])
+    yield node
+    node.stop(remove=True)
+
+
+@pytest.fixture(scope="session")
+def database_server(installed_servers: None, run_folder: Path) -> Iterator[Stack]:
+    """A stack with PostgreSQL alone, for the whole session."""
+    server = Stack.start(run_folder / "postgres", services=["postgres"])
+    yield server
+    server.stop(remove=True)
+
+
+@pytest.fixture(scope="session")
+def management(broker_node: Stack) -> Iterator[httpx.Client]:
+    """RabbitMQ's management API; paths begin with /api."""
+    address = urlsplit(broker_node.environment["DUTIFUL_RABBITMQ__URL"])
+    who = (address.username or "", address.password or "")
+    with httpx.Client(base_url=broker_node.url("rabbitmq", 15672), auth=who, timeout=30) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def names() -> Iterator[str]:
+    return (f"test_{number}" for number in itertools.count(1))
+
+
+@pytest.fixture
+def rabbitmq(broker_node: Stack, management: httpx.Client, names: Iterator[str]) -> Iterator[str]:
+    """The AMQP URL of a fresh vhost."""
+    vhost = next(names)
+    management.put(f"/api/vhosts/{vhost}").raise_for_status()
+    yield broker_node.environment["DUTIFUL_RABBITMQ__URL"].rpartition("/")[0] + f"/{vhost}"
+    management.delete(f"/api/vhosts/{vhost}").raise_for_status()
+
+
+@pytest.fixture
+def postgres(database_server: Stack, names: Iterator[str]) -> Iterator[str]:
+    """The SQLAlchemy URL of a fresh database."""
+    url = database_server.environment["DUTIFUL_STORE__URL"]
+    database = next(names)
+    with psycopg.connect(url.replace("+psycopg", "", 1), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {database}")
+        yield url.rpartition("/")[0] + f"/{database}"
+        connection.execute(f"DROP DATABASE {database} WITH (FORCE)")
+
+
+@pytest.fixture
+def stack(installed_servers: None, run_folder: Path, names: Iterator[str]) -> Iterator[Callable[..., Stack]]:
+    """Start a stack of its own: stack(services=[...], overrides={...}); it is removed after the test."""
+    started: list[Stack] = []
+
+    def start(**options: object) -> Stack:
+        folder = run_folder / next(names)
+        started.append(Stack(folder))
+        return Stack.start(folder, **options)
+
+    yield start
+    for each in started:
+        each.stop(remove=True)
