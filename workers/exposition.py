@@ -1,6 +1,5 @@
 """The exposition serves /metrics and /health of a `dramatiq` command's workers, and of a scheduler."""
 
-import contextlib
 import json
 import os
 import shutil
@@ -136,11 +135,9 @@ def serve_workers() -> int:
 
 
 def _beating(directory: Path) -> bool:
-    """Whether a worker process lives; one that was killed leaves a beat that grows old."""
-    now = time.time()
-    with contextlib.suppress(FileNotFoundError):  # a beat may end between the two looks
-        return any(now - path.stat().st_mtime < _SILENT_AFTER_SECONDS for path in directory.glob("beat-*.json"))
-    return True
+    """Whether a worker process of this folder lives; one that was killed leaves its last beat behind."""
+    pids = [path.stem.removeprefix("beat-") for path in directory.glob("beat-*.json")]
+    return any(processes.started(int(pid)) for pid in pids)
 
 
 def server(host: str, port: int, problems: Callable[[], list[str]]) -> ThreadingHTTPServer:
