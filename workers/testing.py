@@ -3,6 +3,7 @@
 In your conftest.py: `pytest_plugins = ["workers.testing"]`. It must be loaded before your actors are imported.
 """
 
+import atexit
 import os
 import shutil
 import tempfile
@@ -28,6 +29,7 @@ def pytest_configure() -> None:
     for name in [name for name in os.environ if name.startswith("DUTIFUL_")]:
         del os.environ[name]
     folder = tempfile.mkdtemp(prefix="dutiful-tests-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     os.environ["DUTIFUL_RABBITMQ__URL"] = "memory://"
     os.environ["DUTIFUL_STORE__URL"] = f"sqlite:///{folder}/store.db"
     join_standard_logging()  # pytest shows the lines of a test that failed

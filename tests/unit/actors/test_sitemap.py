@@ -15,7 +15,6 @@ from actors.content.tables import posts
 from actors.settings import site_settings
 from actors.sitemap import Limits, Page, build, locked, published_pages, write_sitemap
 from workers import PermanentFailure, RetryLater
-from workers.store.migrate import migrate
 
 SITE = "https://site.example"
 MOMENT = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
@@ -148,7 +147,6 @@ def test_the_job_writes_the_sitemap_of_what_is_in_the_store(jobs, monkeypatch, t
     monkeypatch.setenv("SITE_PUBLIC_DIRECTORY", str(tmp_path))
     monkeypatch.setenv("SITE_BASE_URL", SITE)
     site_settings.cache_clear()
-    migrate(jobs.store, "actors")
     with jobs.store.begin() as connection:
         connection.execute(posts.insert(), [row("a"), row("hidden", published=False)])
     build.send(reason="a test")
