@@ -41,9 +41,12 @@ from workers.middleware.job_metrics import JobMetrics
 from workers.settings import Settings, settings
 from workers.store.engine import create_store_engine
 from workers.transport import topology
+from workers.transport.link import LINK_ERRORS, NoAnswer, answered_within
 
 _PUBLISH_ATTEMPTS: Final = 3
 _EXIT_UNUSABLE: Final = 66
+# Another try may help, on another connection or after declaring again.
+_CURABLE: Final = (amqp.UnroutableError, *LINK_ERRORS, ConnectionClosed)
 
 
 def build_middleware(chosen: Settings, engine: Engine) -> list[Middleware]:
@@ -115,7 +118,7 @@ class DutifulBroker(JobBroker, RabbitmqBroker):
       those of RabbitmqBroker; `confirm_delivery` is always on and `max_priority` is refused.
       heartbeat_seconds: how often the link is checked.
       connect_timeout_seconds: the longest that connecting may take.
-      publish_timeout_seconds: how long a blocked broker is waited for.
+      publish_timeout_seconds: how long a confirm is waited for.
       max_message_bytes: a larger message is refused.
     """
 
@@ -136,15 +139,22 @@ class DutifulBroker(JobBroker, RabbitmqBroker):
                 expected="confirm_delivery left on, and no max_priority: quorum queues have none",
                 received=f"confirm_delivery={confirm_delivery}, max_priority={max_priority}",
             )
-        super().__init__(confirm_delivery=True, **options)
+        try:
+            super().__init__(confirm_delivery=True, **options)
+        except ValueError:
+            raise ConfigurationError(
+                "the address of RabbitMQ can't be read",
+                expected="DUTIFUL_RABBITMQ__URL=amqp://user:password@host:5672/vhost, with a password's / as %2F",
+            ) from None  # the error may hold a part of the password
         self.max_message_bytes = max_message_bytes
+        self.publish_timeout_seconds = publish_timeout_seconds
         self._declaring = threading.Lock()
         self._vhost_declared = False
         several = self.parameters if isinstance(self.parameters, list) else [self.parameters]
         for each in several:
             each.heartbeat = heartbeat_seconds
             each.socket_timeout = connect_timeout_seconds
-            each.stack_timeout = 2 * connect_timeout_seconds
+            each.stack_timeout = connect_timeout_seconds
             each.blocked_connection_timeout = publish_timeout_seconds
             each.tcp_options = {"TCP_USER_TIMEOUT": heartbeat_seconds * 1000}
             each.client_properties = {"connection_name": "dutiful"}
@@ -185,18 +195,21 @@ class DutifulBroker(JobBroker, RabbitmqBroker):
             self._ensure_queue(name)
 
     def _ensure_queue(self, canonical_queue_name: str) -> None:
-        with self._declaring:
-            if canonical_queue_name not in self.queues_pending:
-                return
-            try:
+        if canonical_queue_name not in self.queues_pending:
+            return
+        try:
+            channel = self.channel  # before the lock: who can't connect holds nobody up
+            with self._declaring:
+                if canonical_queue_name not in self.queues_pending:
+                    return
                 if not self._vhost_declared:
-                    topology.declare_vhost(self.channel)
+                    topology.declare_vhost(channel)
                     self._vhost_declared = True
-                topology.declare_queue(self.channel, canonical_queue_name)
-            except (amqp.AMQPConnectionError, amqp.AMQPChannelError) as error:
-                del self.connection
-                raise self._unreachable(error) from error
-            self.queues_pending.discard(canonical_queue_name)
+                topology.declare_queue(channel, canonical_queue_name)
+                self.queues_pending.discard(canonical_queue_name)
+        except LINK_ERRORS as error:
+            del self.connection
+            raise self._unreachable(error) from error
 
     def _unreachable(self, error: Exception) -> Exception:
         """The error in words; what waiting can't mend is a ConfigurationError."""
@@ -251,30 +264,29 @@ class DutifulBroker(JobBroker, RabbitmqBroker):
             self.declare_queue(queue)
         last: Exception | None = None
         sent = False
+        began = time.monotonic()
         for attempt in range(_PUBLISH_ATTEMPTS):
             if attempt:
                 time.sleep(random.uniform(0, 0.5 * 2**attempt))  # noqa: S311  jitter is no secret
+                if time.monotonic() - began > self.publish_timeout_seconds:
+                    break
             try:
                 self._ensure_queue(queue)
                 channel = self.channel
                 sent = True
-                channel.basic_publish(exchange, key, body, properties, mandatory=True)
+                with answered_within(self.connection, self.publish_timeout_seconds):
+                    channel.basic_publish(exchange, key, body, properties, mandatory=True)
                 return
-            except amqp.UnroutableError as error:
-                # The queue or the whole vhost was deleted behind us: declare it, and publish again.
-                last = error
-                self._vhost_declared = False
-                self.queues_pending.add(queue)
             except amqp.NackError as error:
                 raise PublishRefused(
                     "RabbitMQ refused the message", expected="an ack", received=f"a nack for {exchange or key}"
                 ) from error
-            except amqp.ConnectionBlockedTimeout as error:
+            except (amqp.ConnectionBlockedTimeout, NoAnswer) as error:
                 del self.connection
                 raise self._unconfirmed(error) from error
-            except (amqp.AMQPConnectionError, amqp.AMQPChannelError, ConnectionClosed, OSError) as error:
+            except _CURABLE as error:
                 last = error
-                del self.connection
+                self._recover(queue, error)
         if isinstance(last, amqp.UnroutableError):
             raise QueueMissing(
                 "RabbitMQ returned the message", expected=f"a queue behind {exchange or key}", received="none"
@@ -286,6 +298,16 @@ class DutifulBroker(JobBroker, RabbitmqBroker):
                 received=str(last),
             ) from last
         raise self._unconfirmed(last) from last
+
+    def _recover(self, queue: str, error: Exception) -> None:
+        """Make ready for another try."""
+        returned = isinstance(error, amqp.UnroutableError)
+        if returned or getattr(error, "reply_code", None) == 404:  # noqa: PLR2004  AMQP's NOT_FOUND: the exchange
+            # The queue, or everything in the vhost, was deleted behind us.
+            self._vhost_declared = False
+            self.queues_pending.add(queue)
+        if not returned:
+            del self.connection
 
     def _unconfirmed(self, error: Exception | None) -> PublishUnconfirmed:
         return PublishUnconfirmed(

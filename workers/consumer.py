@@ -9,6 +9,7 @@ from dramatiq.errors import ConnectionClosed
 from workers import dead_letters, envelope
 from workers.delivery import Delivery
 from workers.errors import ContractError, PublishError
+from workers.transport.link import LINK_ERRORS
 
 if TYPE_CHECKING:
     from workers.broker import DutifulBroker
@@ -28,7 +29,10 @@ class RabbitmqConsumer(_RabbitmqConsumer):
 
     def __init__(self, broker: "DutifulBroker", queue_name: str, prefetch: int, timeout: int) -> None:
         self.is_gone = False
-        super().__init__(broker, queue_name, prefetch, timeout)  # type: ignore[no-untyped-call]
+        try:
+            super().__init__(broker, queue_name, prefetch, timeout)  # type: ignore[no-untyped-call]
+        except LINK_ERRORS as error:  # Dramatiq knows two of them
+            raise ConnectionClosed(error) from None  # type: ignore[no-untyped-call]
 
     def __next__(self) -> Delivery | None:
         """The next message that an actor of this process can run; None when none came in time."""

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import sys
 import tempfile
 import threading
 import time
@@ -151,6 +152,8 @@ def server(host: str, port: int, problems: Callable[[], list[str]]) -> Threading
     """
 
     class Handler(BaseHTTPRequestHandler):
+        timeout = _SILENT_AFTER_SECONDS  # who connects and says nothing keeps no thread
+
         def do_GET(self) -> None:  # http.server's name
             if self.path == "/metrics":
                 self._answer(200, _metrics(), "text/plain; version=0.0.4; charset=utf-8")
@@ -179,11 +182,20 @@ def server(host: str, port: int, problems: Callable[[], list[str]]) -> Threading
     return made
 
 
+class _Server(ThreadingHTTPServer):
+    """A server that takes a client's hanging up for what it is."""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say what went wrong, unless it is the client's own doing; Python's would write a traceback to stderr."""
+        if not isinstance(sys.exception(), (ConnectionError, TimeoutError)):
+            super().handle_error(request, client_address)
+
+
 def _bound(host: str, port: int, handler: type[BaseHTTPRequestHandler]) -> ThreadingHTTPServer:
     deadline = time.monotonic() + _PORT_PATIENCE_SECONDS
     while True:
         try:
-            return ThreadingHTTPServer((host, port), handler)
+            return _Server((host, port), handler)
         except OSError as error:
             # The one before us may be on its way out.
             if time.monotonic() > deadline:

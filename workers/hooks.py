@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 
 from workers import dead_letters
 from workers.clock import utcnow
-from workers.delivery import Carried, Delivery
+from workers.delivery import Carried, Delivery, Outcome
 from workers.errors import ContractError, DutifulError, HookFailed
 from workers.job import running_job
 
@@ -69,10 +69,12 @@ class JobBroker(Broker):
             delivery.settled = False
             return
         delivery.finished = True
+        failed = False
         for middleware in reversed(self.middleware):
             try:
                 getattr(middleware, f"after_{signal}")(self, *args, **kwargs)
-            except Exception:
+            except Exception as error:
+                failed = True
                 self.logger.critical(
                     "%s failed after %s; its message %s is handed back",
                     type(middleware).__name__,
@@ -80,8 +82,10 @@ class JobBroker(Broker):
                     delivery.message_id,
                     exc_info=True,
                 )
-                return
-        delivery.settled = True
+                # The hooks further out end what they began, so that the message can be run again here.
+                if delivery.job is None or not delivery.job.ended:
+                    delivery.outcome = Outcome("interrupted", reason="hook_failed", error=error)
+        delivery.settled = not failed
 
     def enqueue(self, message: Message[Any], *, delay: int | None = None) -> Message[Any]:
         """Send a message: inside `current_job().transaction()` with its commit, elsewhere now.

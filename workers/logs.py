@@ -2,12 +2,15 @@
 
 import logging
 import sys
+from pathlib import Path
 from typing import Any, Literal
 
+import dramatiq
 import structlog
 
-# Dramatiq writes a job's arguments into these lines; JobLog writes its own for the same events, without them.
-_TALKATIVE = ("dramatiq.worker.WorkerThread", "dramatiq.worker.ConsumerThread")
+# Dramatiq's functions that write a job's arguments; JobLog writes its own lines for the same events, without them.
+_TALKATIVE = {("worker", "process_message"), ("worker", "post_process_message"), ("actor", "__call__")}
+_DRAMATIQ = str(Path(dramatiq.__file__).parent)
 
 _SHARED: list[Any] = [
     structlog.contextvars.merge_contextvars,
@@ -34,11 +37,10 @@ def configure(*, level: str, form: Literal["json", "console"], environment: str)
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _in(environment), renderer],
         )
     )
+    handler.addFilter(_without_arguments)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    for name in _TALKATIVE:
-        logging.getLogger(name).setLevel(logging.CRITICAL)
     logging.getLogger("pika").setLevel(logging.CRITICAL)
     logging.getLogger("alembic").setLevel(logging.WARNING)
 
@@ -56,6 +58,10 @@ def join_standard_logging() -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
+
+
+def _without_arguments(record: logging.LogRecord) -> bool:
+    return (record.module, record.funcName) not in _TALKATIVE or not record.pathname.startswith(_DRAMATIQ)
 
 
 def _in(environment: str) -> Any:

@@ -135,7 +135,7 @@ class TestRetries:
 
         send = job(broker, stubborn)
         exchange, _ = topology.delay_route(int(delay / timedelta(milliseconds=1)), "shop")
-        fill(broker, send, management, rabbitmq, exchange, delay)
+        fill(broker, send, management, rabbitmq, queue=exchange, delay=delay)
         work(broker)
         send.send()
 
@@ -145,7 +145,9 @@ class TestRetries:
         assert set(ran) == {1}, "an attempt whose end could not be published is not spent"
         assert shop.dead() == []
 
-    def test_one_whose_link_is_cut_is_not_lost(self, make_broker, work, proxy, shop, management, rabbitmq):
+    def test_one_whose_link_is_cut_is_not_lost(  # noqa: PLR0917  each is a fixture
+        self, make_broker, work, proxy, shop, management, rabbitmq
+    ):
         broker, ran = make_broker(proxy.url), []
 
         def unlucky() -> None:
@@ -230,13 +232,12 @@ class TestReconnection:
 
 
 class TestDeclaring:
-    @pytest.mark.parametrize("delay", [None, 100])
-    def test_a_deleted_queue_is_declared_again_by_the_next_send(self, broker, management, rabbitmq, shop, delay):
+    def test_a_deleted_queue_is_declared_again_by_the_next_send(self, broker, management, rabbitmq, shop):
         send = job(broker, noted()[0])
         send.send()
 
         delete(management, rabbitmq, "queues", "shop")
-        send.send_with_options(delay=delay)
+        send.send()
 
         until(lambda: shop.count() == 1)
 
@@ -315,14 +316,6 @@ class TestPublishing:
         send.send()
         assert shop.count() >= 2, "the same thread can send again"
 
-    def test_a_link_that_froze_before_the_queue_was_declared_is_noticed_in_time(self, make_broker, proxy):
-        broker = make_broker(proxy.url)
-        job(broker, noted()[0]).send()
-        proxy.freeze()
-
-        with pytest.raises(PublishError), in_time():
-            job(broker, noted()[0], actor_name="elsewhere", queue_name="office").send()
-
     def test_an_idle_link_that_was_closed_costs_the_caller_nothing(self, broker, shop, cut_all):
         send = job(broker, noted()[0])
         send.send()
@@ -347,7 +340,7 @@ class TestPublishing:
 
 
 class TestDelays:
-    def test_one_second_is_one_second_beside_two_thousand_of_an_hour(self, broker, work, shop):
+    def test_one_second_is_one_second_beside_two_thousand_of_an_hour(self, broker, work):
         note, notes = noted()
         send = job(broker, note)
         with ThreadPoolExecutor(8) as pool:
@@ -384,6 +377,9 @@ class TestDelays:
         broker = make_broker(own_node.environment["DUTIFUL_RABBITMQ__URL"])
         note, notes = noted()
         send = job(broker, note, queue_name="patient")
+        broker.declare_queue("patient", ensure=True)
+        # RabbitMQ 3.10 gives no leader to a quorum queue that was declared in the last moment before a kill.
+        until(lambda: is_reported(own_node, "patient"), what="the queue was not reported as running")
         send.send_with_options(kwargs={"n": 7}, delay=3000)
 
         own_node.kill("rabbitmq")
@@ -443,7 +439,7 @@ def sent(send):
     return True
 
 
-def fill(broker, send, management, rabbitmq, queue, delay):
+def fill(broker, send, management, rabbitmq, *, queue, delay):
     """Let a queue take no more."""
     vhost = rabbitmq.rpartition("/")[2]
     broker.declare_queue("shop", ensure=True)
@@ -467,6 +463,12 @@ def unacknowledged(management, rabbitmq):
 def delete(management, rabbitmq, kind, name):
     answer = management.delete(f"/api/{kind}/{rabbitmq.rpartition('/')[2]}/{name}")
     assert answer.status_code in {httpx.codes.NO_CONTENT, httpx.codes.NOT_FOUND}, answer.text
+
+
+def is_reported(node, queue):
+    address = urlsplit(node.environment["DUTIFUL_RABBITMQ__URL"])
+    page = f"{node.url('rabbitmq', 15672)}/api/queues/dutiful/{queue}"
+    return httpx.get(page, auth=(address.username, address.password)).json().get("state") == "running"
 
 
 def rabbitmqctl(node, *arguments):

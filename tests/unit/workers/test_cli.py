@@ -1,0 +1,181 @@
+"""`dutiful` as operators type it: what it answers, what it refuses, and with which exit status."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from workers.cli import app
+
+DUTIFUL = Path(sys.executable).with_name("dutiful")
+NO_BROKER = "amqp://guest:guest@127.0.0.1:1/dutiful"
+
+
+@pytest.fixture
+def dutiful(tmp_path):
+    """Run the command in a process of its own, with an empty store and no broker: dutiful("actors", "list")."""
+    defaults = {"DUTIFUL_STORE__URL": f"sqlite:///{tmp_path}/store.db", "DUTIFUL_RABBITMQ__URL": NO_BROKER}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("DUTIFUL_", "SITE_"))}
+
+    def run(*arguments, **more):
+        command = [str(DUTIFUL), *arguments]
+        environment = kept | {"PYTHONPATH": str(tmp_path)} | defaults | more
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+
+    return run
+
+
+def commands(group, *above):
+    """Every command and group, as the words that people type."""
+    yield above
+    for name, command in getattr(group, "commands", {}).items():
+        yield from commands(command, *above, name)
+
+
+@pytest.mark.parametrize("words", list(commands(typer.main.get_command(app))), ids=" ".join)
+def test_every_command_explains_itself(words):
+    answer = CliRunner().invoke(app, [*words, "--help"])
+
+    assert answer.exit_code == 0
+    assert answer.output.count("Usage:") == 1
+    assert "Show this message and exit." in answer.output
+
+
+def test_actors_are_listed_with_queue_key_and_owner(dutiful):
+    answer = dutiful("actors", "list", "--json")
+
+    actors = {each["actor"]: each for each in json.loads(answer.stdout)}
+    assert answer.returncode == 0
+    assert actors["content.import_batch"] == {
+        "actor": "content.import_batch",
+        "queue": "content",
+        "key": "{feed}:{number}",
+        "owner": "content",
+    }
+    table = dutiful("actors", "list").stdout
+    assert all(name in table for name in actors)
+
+
+def test_one_actor_is_shown_with_its_card_its_arguments_and_its_limits(dutiful):
+    answer = dutiful("actors", "show", "content.import_batch", "--json")
+
+    shown = json.loads(answer.stdout)
+    assert answer.returncode == 0
+    assert shown["arguments"].startswith("(feed: ")
+    assert shown["owner"] == "content"
+    assert shown["expects"]
+    assert shown["rollback"]
+    assert shown["options"]["time_limit"] == "120000"
+    text = dutiful("actors", "show", "content.import_batch").stdout
+    assert f"expects:   {shown['expects']}\n" in text
+
+
+def test_a_plain_dramatiq_actor_is_listed_as_having_no_card(dutiful, tmp_path):
+    (tmp_path / "plain.py").write_text(
+        "import dramatiq\n"
+        "from workers.broker import setup_broker\n"
+        "setup_broker()\n"
+        "@dramatiq.actor\n"
+        "def plain(n): pass\n"
+    )
+
+    (listed,) = json.loads(dutiful("actors", "list", "plain", "--json").stdout)
+    shown = dutiful("actors", "show", "plain", "plain")
+
+    assert listed == {"actor": "plain", "queue": "default", "key": "the message id", "owner": "no card"}
+    assert shown.returncode == 0
+    assert "owner:     not said" in shown.stdout
+
+
+def test_an_unknown_actor_is_refused_with_the_four_parts(dutiful):
+    answer = dutiful("actors", "show", "content.import_bath")
+
+    assert answer.returncode == 1
+    assert answer.stdout == ""
+    assert the_line(answer).startswith("dutiful: there is no actor content.import_bath; expected one of ")
+    assert "received content.import_bath; safe to try again: no" in the_line(answer)
+
+
+@pytest.mark.parametrize("words", [["actor"], ["actors", "lst"], ["actors", "show"], ["actors", "list", "--jsn"]])
+def test_wrong_usage_is_status_2(dutiful, words):
+    answer = dutiful(*words)
+
+    assert answer.returncode == 2
+    assert "Usage: dutiful" in answer.stderr
+
+
+def test_a_package_that_is_not_there_is_named(dutiful):
+    for words in (["actors", "list"], ["store", "migrate"]):
+        answer = dutiful(*words, "actorz")
+
+        assert answer.returncode == 1
+        assert "actorz" in the_line(answer)
+
+
+@pytest.mark.parametrize("verb", ["list", "declare"])
+@pytest.mark.parametrize("url", [NO_BROKER, "amqp://guest:guest@host.invalid:5672/dutiful"])
+def test_a_broker_that_is_away_is_one_clear_line(dutiful, verb, url):
+    answer = dutiful("queues", verb, DUTIFUL_RABBITMQ__URL=url)
+
+    assert answer.returncode == 1
+    assert answer.stdout == ""
+    assert the_line(answer).startswith("dutiful: RabbitMQ can't be reached; expected a broker at DUTIFUL_RABBITMQ__URL")
+    assert the_line(answer).endswith("safe to try again: yes")
+
+
+def test_a_broker_in_memory_has_no_queues_to_show(dutiful):
+    answer = dutiful("queues", "list", DUTIFUL_RABBITMQ__URL="memory://")
+
+    assert answer.returncode == 1
+    assert "DUTIFUL_RABBITMQ__URL" in the_line(answer)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("DUTIFUL_STOR__URL", "sqlite:///x", "DUTIFUL_STORE__URL"),
+        ("DUTIFUL_LOGS__LEVEL", "LOUD", "DUTIFUL_LOGS__LEVEL"),
+        ("DUTIFUL_RABBITMQ__URL", "http://127.0.0.1", "DUTIFUL_RABBITMQ__URL"),
+        ("DUTIFUL_RABBITMQ__URL", "amqp://user:hidden/word@127.0.0.1:5672/vhost", "DUTIFUL_RABBITMQ__URL"),
+        ("DUTIFUL_STORE__URL", "mysql://u:hidden@host/x", "postgresql+psycopg://"),
+        ("DUTIFUL_STORE__URL", "nonsense", "postgresql+psycopg://"),
+    ],
+)
+def test_a_setting_that_can_not_work_is_one_clear_line(dutiful, variable, value, said):
+    answer = dutiful("actors", "list", **{variable: value})
+
+    assert answer.returncode == 1
+    assert said in the_line(answer)
+    assert "hidden" not in the_line(answer)
+
+
+def test_a_store_on_sqlite_is_behind_then_migrated_then_up_to_date(dutiful):
+    behind = dutiful("store", "status", "--json")
+    migrated = dutiful("store", "migrate")
+    again = dutiful("store", "migrate")
+    status = dutiful("store", "status", "--json")
+
+    assert behind.returncode == 1
+    assert {each["at"] for each in json.loads(behind.stdout)} == {None}
+    assert migrated.returncode == again.returncode == status.returncode == 0
+    assert [each["tables"] for each in json.loads(status.stdout)] == ["dutiful", "actors"]
+    assert all(each["at"] == each["newest"] for each in json.loads(status.stdout))
+
+
+def test_a_database_that_is_away_is_one_clear_line_without_its_password(dutiful):
+    answer = dutiful("store", "status", DUTIFUL_STORE__URL="postgresql+psycopg://someone:hidden@127.0.0.1:1/jobs")
+
+    assert answer.returncode == 1
+    assert the_line(answer).endswith("safe to try again: yes")
+    assert "hidden" not in the_line(answer)
+
+
+def the_line(answer):
+    """What it said: one line, and no traceback."""
+    assert answer.stderr.count("\n") == 1, answer.stderr
+    return answer.stderr.rstrip("\n")
