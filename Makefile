@@ -11,10 +11,10 @@ COMPILE = $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-
 	--no-emit-find-links --no-header --extra jobs
 export PYTHON VENV YES BREAK KEEP POSTS
 
-.PHONY: help setup check test test-all-pythons proof dev demo up down ps logs lock clean
+.PHONY: help setup check test test-all-pythons proof dev demo up down ps logs lock clean test-rabbitmq4
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-18s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  \033[1m%-18s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## install what is missing: virtual environment, Python packages, servers (YES=1 answers, PYTHON= chooses)
 	@$(SET_UP) --venv $(VENV)
@@ -45,6 +45,11 @@ test-all-pythons: $(STAMP) ## unit and contract tests on each Python from 3.11 t
 		"$$python" -m deploy.setup --no-servers --venv .venv-$$version || exit 1; \
 		.venv-$$version/bin/python -m pytest -q $(QUICK) || exit 1; \
 	done
+
+test-rabbitmq4: $(STAMP) ## broker tests on a RabbitMQ that runs already (URL=amqp://user:password@host:port MANAGEMENT=http://…)
+	@test -n "$(URL)" || { echo "which RabbitMQ? make $@ URL=amqp://guest:guest@127.0.0.1:5672"; exit 2; }
+	RABBITMQ_URL="$(URL)" RABBITMQ_MANAGEMENT="$(MANAGEMENT)" $(BIN)/python -m pytest -q tests/faults \
+		tests/integration/test_worker.py
 
 proof: $(STAMP) ## every test at the sizes that the project promises; takes long
 	PROOF=1 $(BIN)/python -m pytest

@@ -4,6 +4,9 @@
     def test_y(postgres): ...        # the SQLAlchemy URL of a database that only this test uses
     def test_z(stack): ...           # starts whole stacks: stack(services=["worker"], overrides={...})
 
+RABBITMQ_URL names a RabbitMQ that runs already, such as one of another version: `rabbitmq` is then a vhost of that one.
+RABBITMQ_MANAGEMENT is its management API, unless that is on the same port plus 10,000.
+
 Such tests carry the marker `broker` by themselves. Where the servers are not installed they are skipped, except in CI.
 """
 
@@ -74,11 +77,23 @@ def database_server(installed_servers: None, run_folder: Path) -> Iterator[Stack
 
 
 @pytest.fixture(scope="session")
-def management(broker_node: Stack) -> Iterator[httpx.Client]:
+def broker_addresses(request: pytest.FixtureRequest) -> tuple[str, str]:
+    """RabbitMQ's AMQP URL without a vhost, and its management API."""
+    given = os.environ.get("RABBITMQ_URL")
+    if given:
+        address = urlsplit(given)
+        beside = f"http://{address.hostname}:{(address.port or 5672) + 10_000}"
+        return f"{address.scheme}://{address.netloc}", os.environ.get("RABBITMQ_MANAGEMENT") or beside
+    node = request.getfixturevalue("broker_node")
+    return node.environment["DUTIFUL_RABBITMQ__URL"].rpartition("/")[0], node.url("rabbitmq", 15672)
+
+
+@pytest.fixture(scope="session")
+def management(broker_addresses: tuple[str, str]) -> Iterator[httpx.Client]:
     """RabbitMQ's management API; paths begin with /api."""
-    address = urlsplit(broker_node.environment["DUTIFUL_RABBITMQ__URL"])
-    who = (address.username or "", address.password or "")
-    with httpx.Client(base_url=broker_node.url("rabbitmq", 15672), auth=who, timeout=30) as client:
+    address = urlsplit(broker_addresses[0])
+    who = (address.username or "guest", address.password or "guest")
+    with httpx.Client(base_url=broker_addresses[1], auth=who, timeout=30) as client:
         yield client
 
 
@@ -88,11 +103,11 @@ def names() -> Iterator[str]:
 
 
 @pytest.fixture
-def rabbitmq(broker_node: Stack, management: httpx.Client, names: Iterator[str]) -> Iterator[str]:
+def rabbitmq(broker_addresses: tuple[str, str], management: httpx.Client, names: Iterator[str]) -> Iterator[str]:
     """The AMQP URL of a fresh vhost."""
     vhost = next(names)
     management.put(f"/api/vhosts/{vhost}").raise_for_status()
-    yield broker_node.environment["DUTIFUL_RABBITMQ__URL"].rpartition("/")[0] + f"/{vhost}"
+    yield f"{broker_addresses[0]}/{vhost}"
     management.delete(f"/api/vhosts/{vhost}").raise_for_status()
 
 

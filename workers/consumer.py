@@ -1,103 +1,90 @@
-"""The consumer binds each message to the channel that delivered it, and settles it only there."""
+"""The consumer admits messages to Dramatiq's worker, and settles them as their attempt has decided."""
 
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from dramatiq.brokers.rabbitmq import _RabbitmqConsumer
+from dramatiq import Consumer
 from dramatiq.errors import ConnectionClosed
+from dramatiq.logging import get_logger
 
 from workers import dead_letters, envelope
 from workers.delivery import Delivery
 from workers.errors import ContractError, PublishError
-from workers.transport.link import LINK_ERRORS
+from workers.transport import topology
+from workers.transport.arrival import Arrival
 
 if TYPE_CHECKING:
-    from workers.broker import DutifulBroker
+    from workers.rabbitmq import DutifulBroker
 
-# A message that is handed back returns at once; this keeps a fault that lasts from spinning.
-_HAND_BACK_SECONDS: Final = 1.0
+# Before RabbitMQ 4.3 a hand-back counts as a delivery, and at the limit the broker makes a dead letter of the message.
+_RENEW_AT: Final = topology.DELIVERY_LIMIT // 2
 
 
-class RabbitmqConsumer(_RabbitmqConsumer):
-    """What Dramatiq's worker reads messages from, and settles them with.
-
-    Delivery tags start at 1 on every channel. After a reconnect the same tag is another message, so an old delivery
-    must not be settled on the new channel.
-    """
-
-    broker: "DutifulBroker"
+class RabbitmqConsumer(Consumer):
+    """One queue, as Dramatiq's worker sees it. It outlives connections: those come and go inside."""
 
     def __init__(self, broker: "DutifulBroker", queue_name: str, prefetch: int, timeout: int) -> None:
-        self.is_gone = False
-        try:
-            super().__init__(broker, queue_name, prefetch, timeout)  # type: ignore[no-untyped-call]
-        except LINK_ERRORS as error:  # Dramatiq knows two of them
-            raise ConnectionClosed(error) from None  # type: ignore[no-untyped-call]
+        self.broker = broker
+        self.queue_name = queue_name
+        self.seconds = timeout / 1000
+        self.logger = get_logger(__name__, type(self))  # type: ignore[no-untyped-call]
+        # What must be renewed can't wait until a thread is idle: handed back often enough, it would be a dead letter.
+        self.subscription = broker.intake.subscribe(queue_name, prefetch, _must_be_renewed)
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether nothing can come now."""
+        return not self.subscription.is_connected
 
     def __next__(self) -> Delivery | None:
         """The next message that an actor of this process can run; None when none came in time."""
-        try:
-            method, properties, body = next(self.iterator)
-        except StopIteration:
-            self.is_gone = True
-            raise ConnectionClosed("RabbitMQ ended the consumer") from None  # type: ignore[no-untyped-call]
-        except Exception as error:  # noqa: BLE001  pika also asserts, and an OSError may be the socket's
-            self.is_gone = True
-            if getattr(error, "reply_code", None) == 404:  # noqa: PLR2004  AMQP's NOT_FOUND
-                self.broker.queues_pending.add(self.queue_name)
-            raise ConnectionClosed(error) from None  # type: ignore[no-untyped-call]
-        if method is None:
+        if self.subscription.problem is not None:
+            # The queue is gone, or was made with other arguments: Dramatiq makes a new consumer, which declares it.
+            self.broker.queues_pending.add(self.queue_name)
+            raise ConnectionClosed(self.subscription.problem)  # type: ignore[no-untyped-call]
+        arrival = self.subscription.take(self.seconds)
+        if arrival is None:
             return None
-        tag = method.delivery_tag
-        self.known_tags.add(tag)
         try:
-            return self._admit(tag, method.redelivered, properties, body)
+            delivery = self._admit(arrival)
         except PublishError:
             self.logger.warning("A message could not be moved on; it is handed back.", exc_info=True)
-            self._settle(tag, accepted=False)
+            self.broker.intake.settle(arrival, accepted=False)
             return None
+        if delivery is None:
+            self.broker.intake.settle(arrival, accepted=True)
+        return delivery
 
-    def _admit(self, tag: int, redelivered: bool, properties: Any, body: bytes) -> Delivery | None:
+    def _admit(self, arrival: Arrival) -> Delivery | None:
+        """The delivery, or None when the message has been moved on to where it belongs."""
+        properties = arrival.properties
+        headers = properties.headers or {}
         try:
-            message = envelope.decode(body, properties.headers or {})
+            message = envelope.decode(arrival.body, headers)
         except ContractError as error:
             # Kept byte for byte: somebody will want to see what was sent.
-            headers = dead_letters.headers("undecodable", error)
-            kept = envelope.raw_properties(properties, headers)
-            self.broker.send_to_dead_queue(self.queue_name, body, kept)
-            self._settle(tag, accepted=True)
+            kept = envelope.raw_properties(properties, dead_letters.headers("undecodable", error))
+            self.broker.send_to_dead_queue(self.queue_name, arrival.body, kept)
             return None
-        delivery = Delivery(message, redelivered=redelivered, consumer=self, tag=tag)
+        delivery = Delivery(message, redelivered=arrival.redelivered, arrival=arrival, consumer=self)
         if self.broker.turn_away(delivery, self.queue_name):
-            self._settle(tag, accepted=True)
+            return None
+        if _must_be_renewed(properties):
+            delivery.options["deliveries"] = delivery.options.get("deliveries", 0) + headers["x-delivery-count"]
+            self.broker.send_to_queue(delivery, None)  # a fresh copy, counted from 0
             return None
         return delivery
 
     def ack(self, message: Any) -> None:
         """Settle a message as its attempt has decided: acknowledge it, or hand it back."""
-        if message.consumer is not self or self.is_gone:
-            self.logger.info("Message %s outlived its channel; RabbitMQ has given it out again.", message.message_id)
-            return
-        self._settle(message.tag, accepted=message.settled)
+        self.broker.intake.settle(message.arrival, accepted=message.settled)
 
     nack = ack  # a failed job is a dead letter already: the copy in the dead queue is confirmed before this one goes
 
-    def _settle(self, tag: int, *, accepted: bool) -> None:
-        if tag not in self.known_tags:
-            return
-        self.known_tags.discard(tag)
-        try:
-            if accepted:
-                self.connection.add_callback_threadsafe(partial(self.channel.basic_ack, tag))
-            else:
-                self.connection.add_callback_threadsafe(partial(self._hand_back_soon, tag))
-        except Exception:  # noqa: BLE001  whatever it was, the link is gone and RabbitMQ gives the message out again
-            self.is_gone = True
-
-    def _hand_back_soon(self, tag: int) -> None:
-        self.connection.call_later(_HAND_BACK_SECONDS, partial(self.channel.basic_nack, tag, requeue=True))
-
     def close(self) -> None:
-        """Close the channel and its connection; what is not settled goes back to its queue."""
-        self.is_gone = True
-        super().close()  # type: ignore[no-untyped-call]
+        """End the subscription; what is not settled goes back to its queue."""
+        self.broker.intake.unsubscribe(self.subscription)
+
+
+def _must_be_renewed(properties: Any) -> bool:
+    deliveries = (properties.headers or {}).get("x-delivery-count", 0)
+    return isinstance(deliveries, int) and deliveries >= _RENEW_AT

@@ -74,6 +74,24 @@ class Actor(dramatiq.Actor[P, R]):
         message: Message[R] = super().message_with_options(args=(), kwargs=wire, **options)
         return message if message_id is None else message._replace(message_id=message_id)
 
+    async def send_async(self, *args: P.args, **kwargs: P.kwargs) -> Message[R]:
+        """As `send`, on an event loop."""
+        return await self.send_with_options_async(args=args, kwargs=kwargs)
+
+    async def send_with_options_async(
+        self,
+        *,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+        delay: timedelta | int | None = None,
+        **options: Any,
+    ) -> Message[R]:
+        """As `send_with_options`, on an event loop."""
+        if isinstance(delay, timedelta):
+            delay = int(delay.total_seconds() * 1000)
+        message = self.message_with_options(args=args, kwargs=kwargs, **options)
+        return await self.broker.enqueue_async(message, delay=delay)  # type: ignore[attr-defined, no-any-return]
+
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run the function here and now, with its arguments validated."""
         job = running_job()

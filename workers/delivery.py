@@ -50,11 +50,11 @@ class Delivery(MessageProxy):
       counted: the metrics have seen it begin.
     """
 
-    def __init__(self, message: Any, *, redelivered: bool = False, consumer: Any = None, tag: int = 0) -> None:
+    def __init__(self, message: Any, *, redelivered: bool = False, arrival: Any = None, consumer: Any = None) -> None:
         super().__init__(message)
         self.redelivered = redelivered
+        self.arrival = arrival
         self.consumer = consumer
-        self.tag = tag
         self.outcome: Outcome | None = None
         self.settled = False
         self.finished = False
@@ -75,7 +75,7 @@ class Delivery(MessageProxy):
     @property
     def is_stale(self) -> bool:
         """The channel that delivered it is gone: the broker has given the message to somebody else."""
-        return self.consumer is not None and self.consumer.is_gone
+        return self.arrival is not None and self.arrival.stream.is_gone
 
 
 Carried = Message[Any] | Delivery

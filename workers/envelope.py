@@ -20,9 +20,10 @@ HEADERS: Final = {
     "generation": "dutiful-generation",
     "deferrals": "dutiful-deferrals",
     "first_deferred_at": "dutiful-first-deferred-at",
+    "deliveries": "dutiful-deliveries",
     "traceparent": "traceparent",
 }
-_NUMBERS: Final = {"attempt", "generation", "deferrals", "first_deferred_at"}
+_NUMBERS: Final = {"attempt", "generation", "deferrals", "first_deferred_at", "deliveries"}
 _FIELDS: Final = {"queue_name": str, "actor_name": str, "args": list, "kwargs": dict, "options": dict}
 
 

@@ -10,6 +10,7 @@
     │   └── HookFailed           a middleware failed before the job ran, so nothing ran
     ├── PublishError             a message that was not, or perhaps not, taken by the broker
     │   ├── BrokerUnreachable    there is no connection; nothing was sent
+    │   ├── BrokerBlocked        the broker takes no messages now; nothing was sent
     │   ├── QueueMissing         returned: no such queue
     │   ├── PublishRefused       the broker said no
     │   └── PublishUnconfirmed   no answer: it may have been taken
@@ -112,13 +113,22 @@ class HookFailed(Deferred):
 
 
 class PublishError(DutifulError):
-    """A message that was not taken, or perhaps not taken, by the broker."""
+    """A message that was not taken, or perhaps not taken, by the broker.
+
+    Attributes:
+      message: the message, to be sent again as it is; None where it was no job of ours.
+    """
 
     safe_to_retry = True
+    message: object | None = None
 
 
 class BrokerUnreachable(PublishError):
     """There is no connection to the broker; nothing was sent."""
+
+
+class BrokerBlocked(PublishError):
+    """The broker has a memory or disk alarm and takes no messages; nothing was sent."""
 
 
 class QueueMissing(PublishError):

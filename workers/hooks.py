@@ -1,7 +1,8 @@
 """What both brokers share: hooks that fail closed, and every way a message is put somewhere."""
 
+import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from typing import Any, Final
 
@@ -13,7 +14,7 @@ from sqlalchemy import Engine
 from workers import dead_letters
 from workers.clock import utcnow
 from workers.delivery import Carried, Delivery, Outcome
-from workers.errors import ContractError, DutifulError, HookFailed
+from workers.errors import ConfigurationError, ContractError, DutifulError, HookFailed
 from workers.job import running_job
 
 _HOOK_PAUSE: Final = timedelta(seconds=5)
@@ -102,8 +103,47 @@ class JobBroker(Broker):
             self.publish(message, delay=delay)
         return message
 
+    async def enqueue_async(self, message: Message[Any], *, delay: int | None = None) -> Message[Any]:
+        """As `enqueue`, for an event loop: other tasks go on until the confirm is there."""
+        job = running_job()
+        if job is None or not job.collect(message, delay):
+            await asyncio.to_thread(self.publish, message, delay=delay)
+        return message
+
+    def enqueue_many(
+        self,
+        messages: Iterable[Message[Any]],
+        *,
+        delay: int | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> int:
+        """Send many messages with a bounded number of them on their way, and return how many were confirmed.
+
+        Parameters:
+          messages: taken as there is room, so that there may be any number of them.
+          delay: milliseconds, for each.
+          progress: told now and then how many are confirmed.
+
+        Raises:
+          PublishError: one was not, or perhaps not, taken; `error.message` is that one. Those before it were confirmed,
+            some of those behind it may have been: sending all of them again can't double a job that has a key.
+        """
+        confirmed = 0
+        for message in messages:
+            self.publish(message, delay=delay)
+            confirmed += 1
+            if progress is not None:
+                progress(confirmed)
+        return confirmed
+
     def publish(self, message: Message[Any], *, delay: int | None = None) -> None:
-        """Send a message now, and return when it is confirmed."""
+        """Send a message now, and return when it is confirmed.
+
+        Raises:
+          ConfigurationError: this is an event loop, which must not wait.
+          PublishError: it was not, or perhaps not, taken; `error.message` is the message.
+        """
+        refuse_to_block_an_event_loop()
         self.emit_before("enqueue", message, delay)
         self.send_to_queue(message, delay)
         self.emit_after("enqueue", message, delay)
@@ -152,3 +192,20 @@ class JobBroker(Broker):
                 self.put_back(delivery, timedelta(seconds=min(2**deferrals, _LONGEST_STEP_SECONDS)))
             return True
         return False
+
+
+def refuse_to_block_an_event_loop() -> None:
+    """Waiting for a confirm on an event loop would stop every other task of it.
+
+    Raises:
+      ConfigurationError: this is an event loop.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    raise ConfigurationError(
+        "a message can't be sent like this on an event loop: waiting for the confirm would stop every other task",
+        expected="await actor.send_async(…) or await actor.send_with_options_async(…)",
+        received="send() or send_with_options()",
+    )

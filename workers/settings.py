@@ -129,6 +129,20 @@ class RabbitMQ(Group):
     connect_timeout_seconds: int = Field(5, ge=1, le=60, description="the longest that connecting may take")
     publish_timeout_seconds: int = Field(10, ge=1, le=120, description="how long a blocked broker is waited for")
     max_message_bytes: int = Field(1_048_576, ge=1024, le=16_000_000, description="a larger message is refused at send")
+    management_url: SecretStr | None = Field(
+        None,
+        description="http(s) address of RabbitMQ's management page, such as http://127.0.0.1:15672, for "
+        "`dutiful queues`; without user and password in it, those of the AMQP address are used",
+    )
+
+    @field_validator("management_url")
+    @classmethod
+    def _is_a_web_address(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None:
+            parts = urlsplit(url.get_secret_value())
+            if parts.scheme not in {"http", "https"} or not parts.hostname:
+                raise ValueError("an address begins with http:// or https:// and has a host")
+        return url
 
     @field_validator("url")
     @classmethod

@@ -135,7 +135,7 @@ def test_the_reasons_are_those_that_dead_letters_have():
 
 
 def test_rabbitmq_s_own_limit_is_said():
-    assert f"delivered {topology._DELIVERY_LIMIT} times" in section("What is refused")
+    assert f"delivered {topology.DELIVERY_LIMIT} times" in section("What is refused")
 
 
 def test_the_headers_of_a_dead_letter_are_those_that_are_written(example):

@@ -15,16 +15,16 @@ import httpx
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1] / "faults"))
 from processes import Queue, Worker, envelope, until
 from proxy import Proxy
 
 from deploy.local import Stack
-from workers import RetryLater, actor, current_job
+from workers import actor
 from workers.broker import DutifulBroker, build_middleware
-from workers.errors import BrokerUnreachable, ContractError, PublishError, PublishRefused, PublishUnconfirmed
+from workers.errors import BrokerUnreachable, ContractError, PublishError, PublishRefused
 from workers.settings import Settings
 from workers.store.engine import create_store_engine
-from workers.transport import topology
 
 SITE = Path(__file__).parent / "worker_site"
 CARD = {"queue_name": "shop", "owner": "tests", "expects": "a line in a list", "rollback": "none"}
@@ -123,51 +123,6 @@ def noted():
     return note, notes
 
 
-class TestRetries:
-    def test_one_that_rabbitmq_rejects_is_not_lost(self, broker, work, management, rabbitmq, shop):
-        delay, ran, refused = timedelta(hours=1), [], threading.Event()
-
-        def stubborn() -> None:
-            ran.append(current_job().attempt)
-            if refused.is_set():
-                return
-            raise RetryLater("come back", delay=delay)
-
-        send = job(broker, stubborn)
-        exchange, _ = topology.delay_route(int(delay / timedelta(milliseconds=1)), "shop")
-        fill(broker, send, management, rabbitmq, queue=exchange, delay=delay)
-        work(broker)
-        send.send()
-
-        until(lambda: len(ran) >= 2, what="the job whose retry was refused was not run again")
-        refused.set()
-        until(lambda: shop.count() == 0 and unacknowledged(management, rabbitmq) == 0)
-        assert set(ran) == {1}, "an attempt whose end could not be published is not spent"
-        assert shop.dead() == []
-
-    def test_one_whose_link_is_cut_is_not_lost(  # noqa: PLR0917  each is a fixture
-        self, make_broker, work, proxy, shop, management, rabbitmq
-    ):
-        broker, ran = make_broker(proxy.url), []
-
-        def unlucky() -> None:
-            ran.append(1)
-            if len(ran) == 1:
-                proxy.refuse()
-                raise RuntimeError("and the retry can't be published")
-
-        send = job(broker, unlucky, min_backoff=timedelta(milliseconds=100), max_backoff=timedelta(milliseconds=100))
-        send.send()
-        work(broker)
-
-        until(lambda: ran, what="the job did not run")
-        time.sleep(PUBLISH_SECONDS)  # the retry is given up while nobody is let in
-        proxy.admit()
-        until(lambda: len(ran) >= 2, what="the job was not run again")
-        until(lambda: shop.count() == 0 and unacknowledged(management, rabbitmq) == 0)
-        assert shop.dead() == []
-
-
 class TestReconnection:
     @pytest.fixture
     def start(self, rabbitmq, tmp_path):
@@ -194,28 +149,6 @@ class TestReconnection:
         yield begin
         for worker in started:
             worker.kill()
-
-    def test_a_job_that_outlives_it_acknowledges_no_other_message(self, start, shop, cut_all):
-        worker = start("-p", "1", "-t", "4")
-        for number in range(3):
-            shop.publish(envelope("good", n=number))
-        until(lambda: len(worker.lines()) == 3)
-        # Tags 4 to 11. After the reconnect they are 1 to 8: tag 4 is then number 13, which still runs.
-        seconds = [7, 12, 12, 12, 0, 0, 0, 0]
-        for number, each in enumerate(seconds, 10):
-            shop.publish(envelope("slow", n=number, seconds=each))
-        until(lambda: "slow 13 began" in worker.lines())
-
-        assert cut_all()
-        until(lambda: "slow 10 ended" in worker.lines())
-        until(lambda: worker.events("job_duplicate"), what="number 10 did not come again")
-        worker.kill()
-        second = start("-p", "1", "-t", "4")
-
-        ends = {f"slow {number} ended" for number in range(10, 18)}
-        until(lambda: ends <= set(second.lines()), what=second.text())
-        until(lambda: shop.count() == 0)
-        assert shop.dead() == []
 
     def test_what_the_dead_channel_had_handed_out_runs_once(self, start, shop, cut_all):
         worker = start("-p", "1", "-t", "2")
@@ -273,14 +206,6 @@ class TestDeclaring:
 
 
 class TestPublishing:
-    def test_eight_threads_at_once_lose_nothing(self, broker, shop):
-        send = job(broker, noted()[0])
-
-        with ThreadPoolExecutor(8) as pool:
-            list(pool.map(lambda n: send.send(n=n), range(400)))
-
-        assert shop.count() == 400
-
     def test_too_large_a_message_is_refused_at_send(self, broker, shop):
         broker.declare_queue("shop", ensure=True)
 
@@ -297,25 +222,6 @@ class TestPublishing:
         with pytest.raises(BrokerUnreachable, match="nothing was sent"), in_time():
             send.send()
 
-    def test_a_broker_that_never_answered_is_named_unreachable(self, make_broker, proxy):
-        proxy.freeze()
-        send = job(make_broker(proxy.url), noted()[0])
-
-        with pytest.raises(BrokerUnreachable), in_time():
-            send.send()
-
-    def test_a_link_that_froze_leaves_the_message_unconfirmed_in_time(self, make_broker, proxy, shop):
-        send = job(make_broker(proxy.url), noted()[0])
-        send.send()
-
-        proxy.freeze()
-        with pytest.raises(PublishUnconfirmed), in_time():
-            send.send()
-
-        proxy.thaw()
-        send.send()
-        assert shop.count() >= 2, "the same thread can send again"
-
     def test_an_idle_link_that_was_closed_costs_the_caller_nothing(self, broker, shop, cut_all):
         send = job(broker, noted()[0])
         send.send()
@@ -325,54 +231,8 @@ class TestPublishing:
 
         assert shop.count() == 2
 
-    def test_a_memory_alarm_leaves_the_message_unconfirmed_in_time(self, own_node, make_broker):
-        broker = make_broker(own_node.environment["DUTIFUL_RABBITMQ__URL"])
-        send = job(broker, noted()[0])
-        send.send()
-
-        rabbitmqctl(own_node, "set_vm_memory_high_watermark", "absolute", "1")
-        try:
-            with pytest.raises(PublishUnconfirmed), in_time():
-                send.send()
-        finally:
-            rabbitmqctl(own_node, "set_vm_memory_high_watermark", "0.4")
-        until(lambda: sent(send), what="nothing could be sent after the alarm")
-
 
 class TestDelays:
-    def test_one_second_is_one_second_beside_two_thousand_of_an_hour(self, broker, work):
-        note, notes = noted()
-        send = job(broker, note)
-        with ThreadPoolExecutor(8) as pool:
-            list(pool.map(lambda n: send.send_with_options(kwargs={"n": n}, delay=3_600_000), range(1, 2001)))
-        work(broker)
-
-        asked = time.monotonic()
-        send.send_with_options(kwargs={"n": 0}, delay=1000)
-
-        until(lambda: notes)
-        ((number, ran),) = notes
-        assert number == 0
-        assert 1.0 <= ran - asked < 1.6
-
-    def test_messages_for_a_queue_that_is_gone_stop_no_other(self, broker, work, management, rabbitmq):
-        note, notes = noted()
-        here = job(broker, note)
-        gone = job(broker, noted()[0], actor_name="gone", queue_name="gone")
-        for number in range(40):
-            gone.send_with_options(kwargs={"n": number}, delay=500)
-        delete(management, rabbitmq, "queues", "gone")
-        time.sleep(1)
-
-        broker.queues.discard("gone")  # else the worker would declare it again
-        work(broker)
-        asked = time.monotonic()
-        here.send_with_options(delay=1000)
-
-        until(lambda: notes)
-        assert notes[0][1] - asked < 1.6
-        until(lambda: Queue(rabbitmq, "gone").count(topology.UNDELIVERABLE) == 40)
-
     def test_a_delayed_message_survives_a_kill_of_rabbitmq(self, own_node, make_broker, work):
         broker = make_broker(own_node.environment["DUTIFUL_RABBITMQ__URL"])
         note, notes = noted()

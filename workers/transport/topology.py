@@ -27,7 +27,7 @@ _SAFE: Final[dict[str, Any]] = {
 }
 # A limit that is never reached: -1 destroys messages before RabbitMQ 4.0, and none means 20 from 4.0 on.
 _NO_LIMIT: Final = 1_000_000_000
-_DELIVERY_LIMIT: Final = 50
+DELIVERY_LIMIT: Final = 50
 # Ten minutes: longer delays keep nine bits, which is at most 0.5 % late and spares the broker a write a bit.
 _EXACT_BELOW_UNITS: Final = 10 * 60 * 1000 // UNIT_MS
 _KEPT_BITS: Final = 9
@@ -73,7 +73,7 @@ def declare_queue(channel: Any, queue: str) -> None:
     channel.queue_declare(
         dead_queue(queue), durable=True, arguments={"x-queue-type": "quorum", "x-delivery-limit": _NO_LIMIT}
     )
-    channel.queue_declare(queue, durable=True, arguments={**_SAFE, **dead, "x-delivery-limit": _DELIVERY_LIMIT})
+    channel.queue_declare(queue, durable=True, arguments={**_SAFE, **dead, "x-delivery-limit": DELIVERY_LIMIT})
     channel.queue_bind(queue, JOBS, queue)
     channel.queue_bind(queue, DELIVER, f"#.{_address(queue)}")
 

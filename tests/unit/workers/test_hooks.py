@@ -9,6 +9,7 @@ from workers import actor
 from workers.broker import build_middleware, setup_broker
 from workers.delivery import Delivery
 from workers.settings import Settings
+from workers.transport.arrival import Arrival, Stream
 
 CARD = {"owner": "tests", "expects": "nothing", "rollback": "none"}
 BROKER = setup_broker()
@@ -95,11 +96,12 @@ def test_an_interrupt_during_the_after_hooks_runs_them_no_second_time(jobs):
 
 
 def test_a_delivery_of_a_channel_that_is_gone_does_not_run(jobs):
-    class Gone:
-        is_gone = True
+    stream = Stream(channel=None)
+    stream.is_gone = True
+    arrival = Arrival(stream, tag=1, redelivered=False, properties=None, body=b"")
 
     with pytest.raises(SkipMessage):
-        BROKER.emit_before("process_message", Delivery(watched.message(), consumer=Gone()))
+        BROKER.emit_before("process_message", Delivery(watched.message(), arrival=arrival))
 
 
 def test_a_message_that_names_another_queue_is_a_dead_letter_and_hurts_nobody(jobs):

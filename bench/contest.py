@@ -1,0 +1,97 @@
+"""A contest runs its contenders in turn, round after round, and compares them with the first."""
+
+import os
+import statistics
+import sys
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+
+from deploy.local import Stack
+
+ROOT = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class Contender:
+    """Who takes part.
+
+    Attributes:
+      name: as the table shows it.
+      site: a module of bench.sites.
+      environment: what its processes are told.
+    """
+
+    name: str
+    site: str
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Ground:
+    """Where one run takes place: a vhost of its own, a folder of its own, and an environment that says so."""
+
+    url: str
+    folder: Path
+    environment: dict[str, str]
+
+
+@contextmanager
+def broker() -> Iterator[Stack]:
+    """A RabbitMQ of our own."""
+    with tempfile.TemporaryDirectory(prefix="dutiful-bench-") as folder:
+        stack = Stack.start(Path(folder), services=["rabbitmq"])
+        try:
+            yield stack
+        finally:
+            stack.stop(remove=True)
+
+
+@contextmanager
+def ground(stack: Stack, contender: Contender) -> Iterator[Ground]:
+    """Prepare one run, and clear up behind it."""
+    base = stack.environment["DUTIFUL_RABBITMQ__URL"]
+    address = urlsplit(base)
+    vhost = f"bench-{uuid.uuid4().hex[:8]}"
+    url = f"{base.rpartition('/')[0]}/{vhost}"
+    who = (address.username or "", address.password or "")
+    with (
+        httpx.Client(base_url=stack.url("rabbitmq", 15672), auth=who, timeout=30) as management,
+        tempfile.TemporaryDirectory(prefix="dutiful-bench-") as folder,
+    ):
+        management.put(f"/api/vhosts/{vhost}").raise_for_status()
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("DUTIFUL_", "BENCH_"))}
+        ours = {
+            "PYTHONPATH": str(ROOT),
+            "BENCH_URL": url,
+            "BENCH_RESULT": f"{folder}/result",
+            "DUTIFUL_RABBITMQ__URL": url,
+            "DUTIFUL_STORE__URL": f"sqlite:///{folder}/store.db",
+            "DUTIFUL_METRICS__PORT": "0",
+        }
+        yield Ground(url, Path(folder), kept | ours | contender.environment)
+        management.delete(f"/api/vhosts/{vhost}").raise_for_status()
+
+
+def hold(contenders: list[Contender], rounds: int, measure: Callable[[Stack, Contender], float], unit: str) -> None:
+    """Let each take its turn, `rounds` times, and print medians and ratios to the first."""
+    results: dict[str, list[float]] = {contender.name: [] for contender in contenders}
+    with broker() as stack:
+        for number in range(rounds):
+            for contender in contenders:
+                found = measure(stack, contender)
+                results[contender.name].append(found)
+                sys.stderr.write(f"round {number + 1}: {contender.name}: {found:,.0f} {unit}\n")
+    first = results[contenders[0].name]
+    for name, found in results.items():
+        ratios = [mine / theirs for mine, theirs in zip(found, first, strict=True)]
+        sys.stdout.write(
+            f"{name:<34} {statistics.median(found):>9,.0f} {unit}   {statistics.median(ratios):.2f} x"
+            f"   ({min(found):,.0f} to {max(found):,.0f})\n"
+        )

@@ -1,0 +1,43 @@
+"""The operators' command: `dutiful`, noun then verb."""
+
+import logging
+import sys
+from typing import NoReturn
+
+import typer
+from dramatiq.errors import BrokerConnectionError
+
+from workers.cli.actors import actors
+from workers.cli.queues import queues
+from workers.cli.store import store
+from workers.errors import BrokerUnreachable, DutifulError
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Look after dutiful's jobs."
+)
+app.add_typer(actors, name="actors")
+app.add_typer(queues, name="queues")
+app.add_typer(store, name="store")
+
+
+def main() -> NoReturn:
+    """Run a command. Exit status: 0 fine, 1 found something wrong, 2 wrong usage."""
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(message)s")
+    logging.getLogger("pika").setLevel(logging.CRITICAL)  # one failed connection is five lines there, one word here
+    try:
+        app(standalone_mode=True)
+    except BrokerConnectionError as error:
+        _refuse(
+            BrokerUnreachable(
+                "RabbitMQ can't be reached", expected="a broker at DUTIFUL_RABBITMQ__URL", received=str(error)
+            )
+        )
+    except DutifulError as error:
+        _refuse(error)
+    sys.exit(0)
+
+
+def _refuse(error: DutifulError) -> NoReturn:
+    line = " ".join(str(error).split())  # a database says why in several lines
+    sys.stderr.write(f"dutiful: {line}\n")
+    sys.exit(1)

@@ -1,0 +1,64 @@
+"""`dutiful actors` tells what can be run as a job."""
+
+import json
+import sys
+from typing import Any
+
+import typer
+
+from workers.cli.output import Json, show
+from workers.cli.package import Package, broker_of
+from workers.errors import ConfigurationError
+
+actors = typer.Typer(no_args_is_help=True, help="What can be run as a job.")
+
+
+@actors.command("list")
+def list_actors(package: Package = "actors", as_json: Json = False) -> None:
+    """Every actor, with its queue, key and owner. One without a card is a plain Dramatiq actor."""
+    broker = broker_of(package)
+    rows = [
+        {
+            "actor": actor.actor_name,
+            "queue": actor.queue_name,
+            "key": _key(actor),
+            "owner": getattr(getattr(actor, "card", None), "owner", None) or "no card",
+        }
+        for actor in sorted(broker.actors.values(), key=lambda actor: str(actor.actor_name))
+    ]
+    show(rows, as_json=as_json, nothing="no actors")
+
+
+@actors.command("show")
+def show_actor(name: str, package: Package = "actors", as_json: Json = False) -> None:
+    """One actor: its job card, its arguments, and its limits."""
+    broker = broker_of(package)
+    if name not in broker.actors:
+        raise ConfigurationError(
+            f"there is no actor {name}", expected=f"one of {', '.join(sorted(broker.actors))}", received=name
+        )
+    actor = broker.actors[name]
+    card = getattr(actor, "card", None)
+    facts: dict[str, Any] = {
+        "actor": actor.actor_name,
+        "queue": actor.queue_name,
+        "arguments": str(getattr(getattr(actor, "contract", None), "signature", "anything")),
+        "key": _key(actor),
+        "owner": card.owner if card else None,
+        "expects": card.expects if card else None,
+        "rollback": card.rollback if card else None,
+        "options": {option: repr(value) for option, value in sorted(actor.options.items())},
+    }
+    if as_json:
+        sys.stdout.write(json.dumps(facts, indent=2) + "\n")
+        return
+    for fact, value in facts.items():
+        text = ", ".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else value
+        sys.stdout.write(f"{fact + ':':<11}{text if text is not None else 'not said'}\n")
+
+
+def _key(actor: Any) -> str:
+    from workers.keys import KeyTemplate  # noqa: PLC0415
+
+    key = getattr(actor, "key", "the message id")
+    return key.template if isinstance(key, KeyTemplate) else key or "none: no record is kept"

@@ -1,0 +1,36 @@
+"""What a command writes: a table for people, one JSON document for programs."""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON document instead of a table.")]
+
+
+def show(rows: Sequence[Mapping[str, Any]], *, as_json: bool, nothing: str) -> None:
+    """Write rows that have the same columns.
+
+    Parameters:
+      rows: each by column.
+      as_json: for programs.
+      nothing: what people read when there are none.
+    """
+    if as_json:
+        document(list(rows))
+    elif not rows:
+        sys.stdout.write(f"{nothing}\n")
+    else:
+        table = Table(*rows[0], box=None, header_style="bold")
+        for row in rows:
+            table.add_row(*("" if value is None else str(value) for value in row.values()))
+        Console().print(table)
+
+
+def document(facts: Any) -> None:
+    """Write facts for programs."""
+    sys.stdout.write(json.dumps(facts, indent=2, default=str) + "\n")

@@ -1,0 +1,51 @@
+"""The package of jobs that a command is about, and its broker."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from typing import Annotated, Any
+
+import typer
+
+from workers.errors import ConfigurationError
+
+Package = Annotated[str, typer.Argument(help="The package of jobs.")]
+
+
+def broker_of(package: str) -> Any:
+    """The broker that the package's actors belong to; nothing is connected yet.
+
+    Raises:
+      ConfigurationError: there is no such package.
+    """
+    try:
+        import_module(package)
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f"{package} can't be imported", expected="a package of jobs on the Python path", received=str(error)
+        ) from None
+    from workers.broker import setup_broker  # noqa: PLC0415  after the package, which may be another one
+
+    return setup_broker()
+
+
+@contextmanager
+def rabbitmq_of(package: str) -> Iterator[Any]:
+    """The same broker, which must be a RabbitMQ; its connections are closed afterwards.
+
+    Raises:
+      ConfigurationError: it is the one in memory.
+    """
+    from workers.settings import settings  # noqa: PLC0415
+
+    broker = broker_of(package)
+    if settings().rabbitmq.in_memory:
+        raise ConfigurationError(
+            "a broker in memory has no queues to look at",
+            expected="DUTIFUL_RABBITMQ__URL with the address of a RabbitMQ",
+            received="memory://",
+        )
+    try:
+        yield broker
+    finally:
+        broker.close()

@@ -1,0 +1,62 @@
+"""RabbitMQ's management API tells what AMQP can't: what is not settled, how old it is, which bindings and policies."""
+
+import base64
+import json
+from typing import Any, Final
+from urllib.error import URLError
+from urllib.parse import quote, unquote, urlsplit
+from urllib.request import Request, urlopen
+
+from workers.errors import DutifulError
+
+_SECONDS: Final = 10
+
+
+class ManagementUnavailable(DutifulError):
+    """The management API did not answer as it should."""
+
+    safe_to_retry = True
+
+
+class Management:
+    """Reads about one vhost.
+
+    Parameters:
+      url: http or https; may have user and password in it.
+      vhost: the vhost.
+      user, password: used when the URL has none.
+    """
+
+    def __init__(self, url: str, *, vhost: str, user: str, password: str) -> None:
+        parts = urlsplit(url)
+        host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+        self.address = f"{parts.scheme}://{host}" + (f":{parts.port}" if parts.port else "") + parts.path.rstrip("/")
+        name = unquote(parts.username) if parts.username else user
+        word = unquote(parts.password or "") if parts.username else password
+        self._authorization = "Basic " + base64.b64encode(f"{name}:{word}".encode()).decode()
+        self._vhost = quote(vhost, safe="")
+
+    def queues(self) -> dict[str, dict[str, Any]]:
+        """What is known of each queue, by name. Numbers may be some seconds old."""
+        return {each["name"]: each for each in self._read(f"queues/{self._vhost}")}
+
+    def bindings(self) -> set[tuple[str, str, str, str]]:
+        """Each binding: source, destination, what the destination is (queue or exchange), and routing key."""
+        return {
+            (each["source"], each["destination"], each["destination_type"], each["routing_key"])
+            for each in self._read(f"bindings/{self._vhost}")
+        }
+
+    def _read(self, path: str) -> Any:
+        request = Request(  # noqa: S310  the settings take http and https only
+            f"{self.address}/api/{path}", headers={"Authorization": self._authorization}
+        )
+        try:
+            with urlopen(request, timeout=_SECONDS) as answer:  # noqa: S310  as above
+                return json.load(answer)
+        except (URLError, OSError, ValueError) as error:
+            raise ManagementUnavailable(
+                "RabbitMQ's management API can't be read",
+                expected="its address in DUTIFUL_RABBITMQ__MANAGEMENT_URL, and a user with the tag monitoring",
+                received=f"{error} from {self.address}",
+            ) from None

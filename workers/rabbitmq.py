@@ -1,0 +1,240 @@
+"""RabbitMQ as Dramatiq sees it: a broker on our transport."""
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final
+
+from dramatiq import Worker
+from dramatiq.brokers.rabbitmq import RabbitmqBroker
+from dramatiq.common import q_name
+from dramatiq.errors import ConnectionClosed, QueueJoinTimeout
+from pika import exceptions as amqp
+from pika.adapters.utils.connection_workflow import AMQPConnectorException
+
+from workers.consumer import RabbitmqConsumer
+from workers.errors import ConfigurationError
+from workers.sending import Sending
+from workers.transport import topology
+from workers.transport.intake import Intake
+from workers.transport.publisher import Publisher
+from workers.transport.refusal import hopeless
+
+_EXIT_UNUSABLE: Final = 66
+_DECLARE_SECONDS: Final = 30.0
+_IDLE_THREADS: Final = 8
+_JOIN_LOOKS: Final = 10
+_BATCH: Final = 64
+_WINDOW: Final = 2_000
+
+
+class DutifulBroker(Sending, RabbitmqBroker):
+    """RabbitMQ with quorum queues, confirms on every message, and delays that the broker keeps.
+
+    Two connections a process, made when they are first needed, anew in a forked child.
+
+    Parameters:
+      those of RabbitmqBroker; `confirm_delivery` is always on and `max_priority` is refused.
+      heartbeat_seconds: how often the link is checked.
+      connect_timeout_seconds: the longest that one try to connect may take.
+      publish_timeout_seconds: by when a message must be confirmed.
+      max_message_bytes: a larger message is refused.
+    """
+
+    def __init__(
+        self,
+        *,
+        confirm_delivery: bool = True,
+        max_priority: int | None = None,
+        heartbeat_seconds: int = 10,
+        connect_timeout_seconds: int = 5,
+        publish_timeout_seconds: int = 10,
+        max_message_bytes: int = 1_048_576,
+        **options: Any,
+    ) -> None:
+        if not confirm_delivery or max_priority is not None:
+            raise ConfigurationError(
+                "the broker can't be built like this",
+                expected="confirm_delivery left on, and no max_priority: quorum queues have none",
+                received=f"confirm_delivery={confirm_delivery}, max_priority={max_priority}",
+            )
+        try:
+            super().__init__(confirm_delivery=True, **options)
+        except ValueError:
+            raise ConfigurationError(
+                "the address of RabbitMQ can't be read",
+                expected="DUTIFUL_RABBITMQ__URL=amqp://user:password@host:5672/vhost, with a password's / as %2F",
+            ) from None  # the error may hold a part of the password
+        self.max_message_bytes = max_message_bytes
+        self.publish_timeout_seconds = publish_timeout_seconds
+        self._lock = threading.Lock()
+        self._declaring = threading.Lock()
+        self._vhost_declared = False
+        self._threads = _IDLE_THREADS
+        self._pid = os.getpid()
+        self._publisher: Publisher | None = None
+        self._intake: Intake | None = None
+        self._hosts = self.parameters if isinstance(self.parameters, list) else [self.parameters]
+        for each in self._hosts:
+            each.heartbeat = heartbeat_seconds
+            each.socket_timeout = connect_timeout_seconds
+            each.stack_timeout = connect_timeout_seconds
+            each.blocked_connection_timeout = None  # each message has its deadline
+            each.tcp_options = {"TCP_USER_TIMEOUT": heartbeat_seconds * 1000}
+            each.client_properties = {"connection_name": f"dutiful {os.getpid()}"}
+
+    # Connections
+
+    @property
+    def publisher(self) -> Publisher:
+        """This process's publishing connection."""
+        self._forget_the_parent()
+        with self._lock:
+            if self._publisher is None:
+                self._publisher = Publisher(self._hosts, name="dutiful-publisher")
+            return self._publisher
+
+    @property
+    def intake(self) -> Intake:
+        """This process's consuming connection."""
+        self._forget_the_parent()
+        with self._lock:
+            if self._intake is None:
+                # Twice the threads: while one job ends, the next is at hand.
+                self._intake = Intake(self._hosts, name="dutiful-intake", threads=2 * self._threads)
+            return self._intake
+
+    def _forget_the_parent(self) -> None:
+        if self._pid != os.getpid():
+            # A fork: the connections and the threads that serve them are the parent's.
+            self._pid = os.getpid()
+            self._lock, self._declaring = threading.Lock(), threading.Lock()
+            self._publisher = self._intake = None
+
+    def close(self) -> None:
+        """Settle what is settled, and close both connections."""
+        super().close()
+        self._forget_the_parent()
+        with self._lock:
+            intake, self._intake = self._intake, None
+            publisher, self._publisher = self._publisher, None
+        for each in (intake, publisher):
+            if each is not None:
+                each.close()
+
+    # A worker's life
+
+    def emit_before(self, signal: str, *args: Any, **kwargs: Any) -> None:
+        """Before a worker boots, make sure that its queues can be used; before it stops, fetch no more."""
+        if signal == "worker_boot":
+            self._threads = args[0].worker_threads
+            self._refuse_a_broker_that_cannot_work()
+        if signal == "worker_shutdown":
+            self._hand_back_what_has_not_begun(args[0])
+        super().emit_before(signal, *args, **kwargs)
+
+    def _refuse_a_broker_that_cannot_work(self) -> None:
+        try:
+            for queue in sorted(self.queues):
+                self.declare_queue(queue, ensure=True)
+        except ConnectionClosed as error:
+            self.logger.warning("RabbitMQ can't be reached yet: %s", error)  # the consumers go on trying
+        except ConfigurationError as error:
+            self.logger.critical("RabbitMQ can't be used: %s", error)
+            raise SystemExit(_EXIT_UNUSABLE) from None  # trying again would never help
+
+    def _hand_back_what_has_not_begun(self, worker: Worker) -> None:
+        self.intake.stop()
+        waiting = worker.work_queue
+        with waiting.mutex:
+            items, waiting.queue[:] = list(waiting.queue), []
+        for item in items:
+            item.message.consumer.ack(item.message)  # not settled, so it is handed back
+            waiting.task_done()
+
+    @property
+    def consumer_class(self) -> type[RabbitmqConsumer]:
+        """The consumer that Dramatiq's worker reads from."""
+        return RabbitmqConsumer
+
+    # Queues
+
+    def declare_queue(self, queue_name: str, *, ensure: bool = False) -> None:
+        """Make a queue known to this process; with `ensure`, to RabbitMQ.
+
+        Dramatiq hears of no delay queue: RabbitMQ keeps the delays, and no worker holds messages for later.
+
+        Raises:
+          ConnectionClosed: RabbitMQ can't be reached.
+          ConfigurationError: it can, and trying again would never help.
+        """
+        name = q_name(queue_name)
+        if name not in self.queues:
+            self.emit_before("declare_queue", name)
+            self.queues.add(name)
+            self.queues_pending.add(name)
+            self.emit_after("declare_queue", name)
+        if ensure:
+            self._ensure_queue(name)
+
+    def _ensure_queue(self, canonical_queue_name: str, seconds: float = _DECLARE_SECONDS) -> None:
+        if canonical_queue_name not in self.queues_pending:
+            return
+        deadline = time.monotonic() + seconds
+        if not self._declaring.acquire(timeout=seconds):
+            raise ConnectionClosed(TimeoutError("another thread waits for RabbitMQ"))  # type: ignore[no-untyped-call]
+        try:
+            if canonical_queue_name not in self.queues_pending:
+                return
+            self._ask(partial(self._declare, canonical_queue_name), max(0, deadline - time.monotonic()))
+            self._vhost_declared = True
+            self.queues_pending.discard(canonical_queue_name)
+        finally:
+            self._declaring.release()
+
+    def _declare(self, queue: str, channel: Any, answer: Callable[[Any], None]) -> None:
+        if not self._vhost_declared:
+            topology.declare_vhost(channel)
+        topology.declare_queue(channel, queue)
+        # RabbitMQ works in order: when it has answered this, all of the above is done.
+        channel.queue_declare(queue, passive=True, callback=answer)
+
+    def _ask(self, act: Callable[[Any, Callable[[Any], None]], None], seconds: float = _DECLARE_SECONDS) -> Any:
+        try:
+            return self.publisher.ask(act, seconds)
+        except (amqp.AMQPError, AMQPConnectorException, TimeoutError, OSError) as error:
+            raise (hopeless(error) or ConnectionClosed(error)) from error  # type: ignore[no-untyped-call]
+
+    def get_queue_message_counts(self, queue_name: str) -> tuple[int, int, int]:
+        """How many messages are in a queue: ready, delayed (always 0: delays aren't kept a queue), dead."""
+        self.declare_queue(queue_name, ensure=True)
+        ready, dead = (self._ask(partial(_look, name)) for name in (queue_name, topology.dead_queue(queue_name)))
+        return ready.method.message_count, 0, dead.method.message_count
+
+    def flush(self, queue_name: str) -> None:
+        """Drop every message of a queue that is ready, and its dead letters. Delayed messages stay."""
+        self.declare_queue(queue_name, ensure=True)
+        for name in (queue_name, topology.dead_queue(queue_name)):
+            self._ask(partial(_purge, name))
+
+    def join(
+        self, queue_name: str, min_successes: int = _JOIN_LOOKS, idle_time: int = 100, *, timeout: int | None = None
+    ) -> None:
+        """Wait until a queue has had nothing ready for a while. For tests: it doesn't see unsettled messages."""
+        deadline = timeout and time.monotonic() + timeout / 1000
+        successes = 0
+        while successes < min_successes:
+            if deadline and time.monotonic() >= deadline:
+                raise QueueJoinTimeout(queue_name)  # type: ignore[no-untyped-call]
+            successes = successes + 1 if self.get_queue_message_counts(queue_name)[0] == 0 else 0
+            time.sleep(idle_time / 1000)
+
+
+def _look(queue: str, channel: Any, answer: Callable[[Any], None]) -> None:
+    channel.queue_declare(queue, passive=True, callback=answer)
+
+
+def _purge(queue: str, channel: Any, answer: Callable[[Any], None]) -> None:
+    channel.queue_purge(queue, callback=answer)

@@ -1,0 +1,166 @@
+"""A link is one AMQP connection with an I/O thread of its own; it reconnects by itself until it is closed."""
+
+import logging
+import os
+import random
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import Any, Final
+
+import pika
+from pika.adapters.select_connection import IOLoop
+
+_log = logging.getLogger(__name__)
+
+_FIRST_PAUSE_SECONDS: Final = 0.2
+_LONGEST_PAUSE_SECONDS: Final = 10.0
+_CLOSE_SECONDS: Final = 5.0
+
+
+class Link:
+    """One connection. Everything it calls back is called on its own thread.
+
+    It belongs to the process that started it: after a fork, make another.
+
+    Parameters:
+      hosts: where to connect to; tried in an order that is shuffled each time.
+      name: of the thread, and of the connection in RabbitMQ's lists.
+      opened: called with each connection that is open.
+      lost: called with the reason when a connection has ended, or could not be made.
+    """
+
+    def __init__(
+        self,
+        hosts: Sequence[Any],
+        *,
+        name: str,
+        opened: Callable[[Any], None],
+        lost: Callable[[BaseException], None],
+    ) -> None:
+        self.hosts = list(hosts)
+        self.name = name
+        self.pid = os.getpid()
+        self._opened = opened
+        self._lost = lost
+        self._loop = IOLoop()
+        self._connection: Any = None
+        self._attempt: Any = None
+        self._closing = False
+        self._failures = 0
+        self._untried: list[Any] = []
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def start(self) -> None:
+        """Begin to connect."""
+        self._thread.start()
+
+    def call(self, act: Callable[[], None]) -> None:
+        """Do something on the link's thread; nothing happens once it is closed."""
+        self._loop.add_callback_threadsafe(act)
+
+    def later(self, seconds: float, act: Callable[[], None]) -> None:
+        """Do something on the link's thread after a while. Only on that thread."""
+        self._loop.call_later(seconds, act)
+
+    def drop(self) -> None:
+        """End the connection as if it had been cut, and connect anew. Only on the link's thread."""
+        if self._connection is not None and not (self._connection.is_closing or self._connection.is_closed):
+            self._connection.close(320, "dropped by its owner")
+
+    def close(self) -> None:
+        """Close the connection, and end the thread; bounded to a few seconds."""
+        if os.getpid() != self.pid:
+            return
+        if self._thread.ident is None:
+            self._loop.close()  # it was never started
+        elif self._thread.is_alive():
+            self.call(self._shut)
+            self._thread.join(_CLOSE_SECONDS)
+
+    def _run(self) -> None:
+        self._connect()
+        while True:
+            try:
+                self._loop.start()
+            except Exception as error:  # noqa: BLE001  a callback of pika's or ours; the thread must live on
+                _log.exception("%s failed; it connects anew", self.name)
+                connection, self._connection = self._connection, None
+                self._lost(error)
+                if connection is not None and connection.is_open:
+                    connection.close(541, "an error in the client")
+                else:
+                    self._reconnect_later()
+            else:
+                self._loop.close()
+                return
+
+    def _connect(self) -> None:
+        if self._closing:
+            return
+        if not self._untried:
+            self._untried = random.sample(self.hosts, len(self.hosts))
+        self._attempt = pika.SelectConnection(
+            self._untried.pop(),
+            on_open_callback=self._on_open,
+            on_open_error_callback=self._on_end,
+            on_close_callback=self._on_end,
+            custom_ioloop=self._loop,
+        )
+
+    def _on_open(self, connection: Any) -> None:
+        self._failures = 0
+        self._connection = connection
+        if self._closing:
+            connection.close()
+        else:
+            self._opened(connection)
+
+    def _on_end(self, _connection: Any, reason: BaseException) -> None:
+        self._connection = None
+        if self._closing:
+            self._loop.stop()
+            return
+        self._lost(reason)
+        self._reconnect_later()
+
+    def _reconnect_later(self) -> None:
+        ceiling = min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2**self._failures)
+        self._failures += 1
+        self._loop.call_later(random.uniform(0, ceiling), self._connect)  # noqa: S311  jitter is no secret
+
+    def _shut(self) -> None:
+        self._closing = True
+        connection = self._connection or self._attempt
+        if connection is None or connection.is_closed:
+            self._loop.stop()
+        elif not connection.is_closing:
+            connection.close()
+
+
+class Question:
+    """Something to do on a channel of its own, and its answer."""
+
+    def __init__(self, act: Callable[[Any, Callable[[Any], None]], None]) -> None:
+        self.answer: Future[Any] = Future()
+        self._act = act
+        self._channel: Any = None
+
+    def ask(self, channel: Any) -> None:
+        """Begin, on a channel that has opened."""
+        self._channel = channel
+        self._act(channel, self._answered)
+
+    def fail(self, reason: BaseException) -> None:
+        """End without an answer."""
+        if not self.answer.done():
+            self.answer.set_exception(reason)
+
+    def close(self) -> None:
+        """Close the channel."""
+        if self._channel is not None and self._channel.is_open:
+            self._channel.close()
+
+    def _answered(self, answer: Any) -> None:
+        if not self.answer.done():
+            self.answer.set_result(answer)

@@ -1,0 +1,250 @@
+"""The publisher has many messages on their way at once, and a future for each."""
+
+import threading
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from functools import partial
+from typing import Any, Final
+
+import pika
+
+from workers.errors import BrokerBlocked, BrokerUnreachable, PublishRefused
+from workers.transport.connection import Link, Question
+from workers.transport.post import Post
+
+_WINDOW: Final = 1_000
+_CHECK_SECONDS: Final = 0.2
+_WAITING_LIMIT: Final = 10_000
+_NOT_FOUND: Final = 404
+# Waiting mends none of these.
+_HOPELESS: Final = (pika.exceptions.ProbableAuthenticationError, pika.exceptions.ProbableAccessDeniedError)
+
+
+class Publisher:
+    """Publishes from any number of threads over one connection, with confirms.
+
+    Parameters:
+      hosts: as Link takes them.
+      name: of the connection.
+    """
+
+    def __init__(self, hosts: Sequence[Any], *, name: str) -> None:
+        self._lock = threading.Lock()
+        self._room = threading.Condition(self._lock)
+        self._waiting: deque[Post] = deque()
+        self._drain_is_due = False
+        self._started = False
+        # From here on, only the link's thread:
+        self._unconfirmed: OrderedDict[int, Post] = OrderedDict()
+        self._connection: Any = None
+        self._channel: Any = None
+        self._questions: list[Question] = []
+        self._next_tag = 1
+        self._blocked = False
+        self._reason: BaseException | None = None
+        self.link = Link(hosts, name=name, opened=self._opened, lost=self._lost)
+
+    def publish(self, posts: Iterable[Post]) -> None:
+        """Send messages on their way; each one's `result` tells how it went.
+
+        When ten thousand wait already, it waits for room, at most until a message's deadline.
+        """
+        for post in posts:
+            with self._room:
+                while len(self._waiting) >= _WAITING_LIMIT:
+                    if not self._room.wait(max(0, post.deadline - time.monotonic())):
+                        break
+                self._waiting.append(post)
+                due, self._drain_is_due = not self._drain_is_due, True
+            if due:
+                self._start()
+                self.link.call(self._drain)
+
+    def ask(self, act: Callable[[Any, Callable[[Any], None]], None], seconds: float) -> Any:
+        """Do something on a channel of its own, and return what it answers.
+
+        Parameters:
+          act: gets the channel, and a function to answer with.
+          seconds: the longest that it may take.
+
+        Raises:
+          TimeoutError: there was no answer, or no connection, in time.
+          pika.exceptions.AMQPError: the broker refused.
+        """
+        question = Question(act)
+        self._start()
+        self.link.call(partial(self._put, question))
+        try:
+            return question.answer.result(seconds)
+        except FutureTimeoutError:
+            raise TimeoutError(f"no answer in {seconds:.0f} s; the connection: {self._reason!r}") from None
+        finally:
+            self.link.call(question.close)
+
+    def unreachable(self) -> BrokerUnreachable:
+        """The error that says why there is no connection."""
+        return BrokerUnreachable(
+            "RabbitMQ can't be reached, so nothing was sent",
+            expected="a broker at DUTIFUL_RABBITMQ__URL",
+            received=repr(self._reason) if self._reason else "no connection before the deadline",
+        )
+
+    def close(self) -> None:
+        """Close the connection. What is not confirmed by then ends as unconfirmed."""
+        self.link.close()
+
+    def _start(self) -> None:
+        with self._lock:
+            first, self._started = not self._started, True
+        if first:
+            self.link.start()
+            self.link.call(self._check)
+
+    # From here on, everything runs on the link's thread.
+
+    def _opened(self, connection: Any) -> None:
+        self._connection = connection
+        questions, self._questions = self._questions, []
+        for question in questions:
+            self._put(question)
+        connection.add_on_connection_blocked_callback(self._on_blocked)
+        connection.add_on_connection_unblocked_callback(self._on_unblocked)
+        connection.channel(on_open_callback=self._channel_opened)
+
+    def _channel_opened(self, channel: Any) -> None:
+        channel.add_on_close_callback(self._channel_closed)
+        channel.add_on_return_callback(self._on_return)
+        channel.confirm_delivery(self._on_confirm, callback=lambda _: self._ready(channel))
+
+    def _ready(self, channel: Any) -> None:
+        self._channel, self._next_tag, self._blocked = channel, 1, False
+        self._drain()
+
+    def _channel_closed(self, channel: Any, reason: BaseException) -> None:
+        if channel is self._channel:
+            self._return_what_had_no_exchange(reason)
+            self._forget(reason)
+            self.link.drop()  # a new connection is the simplest way to a new channel
+
+    def _return_what_had_no_exchange(self, reason: BaseException) -> None:
+        if getattr(reason, "reply_code", None) != _NOT_FOUND:
+            return
+        text = getattr(reason, "reply_text", "")
+        for tag, post in list(self._unconfirmed.items()):
+            if f"exchange '{post.exchange}'" in text:
+                del self._unconfirmed[tag]
+                post.returned = True
+                post.confirm(accepted=False)
+
+    def _lost(self, reason: BaseException) -> None:
+        self._connection = None
+        self._forget(reason)
+        if isinstance(reason, _HOPELESS):
+            questions, self._questions = self._questions, []
+            for question in questions:
+                question.fail(reason)
+
+    def _put(self, question: Question) -> None:
+        if self._connection is None or not self._connection.is_open:
+            self._questions.append(question)
+        else:
+            channel = self._connection.channel(on_open_callback=question.ask)
+            channel.add_on_close_callback(lambda _, reason: question.fail(reason))
+
+    def _forget(self, reason: BaseException) -> None:
+        self._reason = reason
+        self._channel, self._blocked = None, False
+        lost, self._unconfirmed = self._unconfirmed, OrderedDict()
+        with self._room:
+            self._waiting.extendleft(post for post in reversed(lost.values()) if post.repeatable)
+        for post in lost.values():
+            if not post.repeatable:
+                post.lose(f"the connection was lost: {reason!r}")
+
+    def _drain(self) -> None:
+        with self._room:
+            self._drain_is_due = False
+            if self._channel is None or self._blocked:
+                return
+            posts = [self._waiting.popleft() for _ in range(min(len(self._waiting), _WINDOW - len(self._unconfirmed)))]
+            self._room.notify_all()
+        for number, post in enumerate(posts):
+            try:
+                self._channel.basic_publish(post.exchange, post.routing_key, post.body, post.properties, mandatory=True)
+            except pika.exceptions.AMQPError:
+                # The channel is closing; when the next one opens, they are sent there.
+                with self._room:
+                    self._waiting.extendleft(reversed(posts[number:]))
+                return
+            except Exception as error:  # noqa: BLE001  a name or header that AMQP can't carry
+                post.fail(
+                    PublishRefused("a message can't be sent", expected="what AMQP can carry", received=repr(error))
+                )
+                continue
+            post.sent, post.returned = True, False
+            self._unconfirmed[self._next_tag] = post
+            self._next_tag += 1
+
+    def _on_confirm(self, frame: Any) -> None:
+        method = frame.method
+        tag = method.delivery_tag
+        if method.multiple:
+            tags = []
+            for each in self._unconfirmed:
+                if each > tag:
+                    break
+                tags.append(each)
+        else:
+            tags = [tag]
+        accepted = isinstance(method, pika.spec.Basic.Ack)
+        for each in tags:
+            post = self._unconfirmed.pop(each, None)
+            if post is not None:  # else its deadline has passed, and it has been told so
+                post.confirm(accepted=accepted)
+        if self._waiting:
+            self._drain()
+
+    def _on_return(self, _channel: Any, _method: Any, properties: Any, _body: bytes) -> None:
+        # It comes before the message's own ack, and carries no tag.
+        for post in self._unconfirmed.values():
+            if post.properties.message_id == properties.message_id and not post.returned:
+                post.returned = True
+                return
+
+    def _on_blocked(self, _connection: Any, _method: Any) -> None:
+        self._blocked = True
+
+    def _on_unblocked(self, _connection: Any, _method: Any) -> None:
+        self._blocked = False
+        self._drain()
+
+    def _check(self) -> None:
+        """Give up on what is past its deadline."""
+        now = time.monotonic()
+        for tag in [tag for tag, post in self._unconfirmed.items() if post.deadline <= now]:
+            post = self._unconfirmed.pop(tag)
+            post.lose("no confirm before the deadline")
+        with self._room:
+            late = [post for post in self._waiting if post.deadline <= now]
+            if late:
+                self._waiting = deque(post for post in self._waiting if post.deadline > now)
+                self._room.notify_all()
+        for post in late:
+            self._give_up(post)
+        self.link.later(_CHECK_SECONDS, self._check)
+
+    def _give_up(self, post: Post) -> None:
+        if post.sent:
+            post.lose(f"the connection was lost: {self._reason!r}")
+        elif self._blocked:
+            post.fail(
+                BrokerBlocked(
+                    "RabbitMQ takes no messages, so nothing was sent",
+                    expected="a broker without a memory or disk alarm",
+                    received=f"connection.blocked, {post.where}",
+                )
+            )
+        else:
+            post.fail(self.unreachable())
