@@ -1,5 +1,6 @@
 """Publishing through links and brokers that fail: it ends in time, says why, and loses or doubles nothing."""
 
+import logging
 import os
 import random
 import subprocess
@@ -109,6 +110,7 @@ def sent(send):
 
 @pytest.mark.timeout(60 + 6 * FREEZES)
 def test_unknown_outcomes_published_again_have_one_effect_each(make_broker, work, job, proxy, caplog):
+    caplog.set_level(logging.INFO, "dutiful.jobs")
     numbers_run = []
     near, far = make_broker(), make_broker(proxy.url, publish_timeout_seconds=1)
 

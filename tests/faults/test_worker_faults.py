@@ -29,7 +29,7 @@ def test_a_job_that_outlives_a_reconnect_acknowledges_no_other_message(start, sh
         shop.publish(envelope("slow", n=number, seconds=seconds))
     until(lambda: "slow 13 began" in worker.lines())
 
-    vhost.cut()
+    vhost.cut(least=2)
     until(lambda: "slow 10 ended" in worker.lines())
     until(lambda: worker.events("job_duplicate"), what="number 10 did not come again")
     worker.kill()

@@ -1,12 +1,9 @@
 """Our broker on a real RabbitMQ: what it promises when the link, the queues or the whole broker go away."""
 
-import itertools
-import subprocess
 import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -22,7 +19,7 @@ from proxy import Proxy
 from deploy.local import Stack
 from workers import actor
 from workers.broker import DutifulBroker, build_middleware
-from workers.errors import BrokerUnreachable, ContractError, PublishError, PublishRefused
+from workers.errors import BrokerUnreachable, ContractError
 from workers.settings import Settings
 from workers.store.engine import create_store_engine
 
@@ -291,35 +288,6 @@ class in_time:  # noqa: N801  reads as a phrase
         assert took < PUBLISH_SECONDS + CONNECT_SECONDS + 0.5, f"it took {took:.1f} s"
 
 
-def sent(send):
-    try:
-        send.send()
-    except PublishError:
-        return False
-    return True
-
-
-def fill(broker, send, management, rabbitmq, *, queue, delay):
-    """Let a queue take no more."""
-    vhost = rabbitmq.rpartition("/")[2]
-    broker.declare_queue("shop", ensure=True)
-    policy = {"pattern": f"^{queue}$", "definition": {"max-length": 1}, "apply-to": "queues"}
-    management.put(f"/api/policies/{vhost}/full", json=policy).raise_for_status()
-    milliseconds = int(delay / timedelta(milliseconds=1))
-    for _ in itertools.repeat(None, 200):
-        try:
-            send.send_with_options(delay=milliseconds)
-        except PublishRefused:
-            return
-        time.sleep(0.05)
-    pytest.fail(f"{queue} took everything")
-
-
-def unacknowledged(management, rabbitmq):
-    found = management.get(f"/api/queues/{rabbitmq.rpartition('/')[2]}/shop").json()
-    return found.get("messages_unacknowledged", 0) + found.get("messages_ready", 0)
-
-
 def delete(management, rabbitmq, kind, name):
     answer = management.delete(f"/api/{kind}/{rabbitmq.rpartition('/')[2]}/{name}")
     assert answer.status_code in {httpx.codes.NO_CONTENT, httpx.codes.NOT_FOUND}, answer.text
@@ -329,9 +297,3 @@ def is_reported(node, queue):
     address = urlsplit(node.environment["DUTIFUL_RABBITMQ__URL"])
     page = f"{node.url('rabbitmq', 15672)}/api/queues/dutiful/{queue}"
     return httpx.get(page, auth=(address.username, address.password)).json().get("state") == "running"
-
-
-def rabbitmqctl(node, *arguments):
-    environment = Path(f"/proc/{node.pid('rabbitmq')}/environ").read_bytes().decode().split("\0")
-    kept = dict(each.split("=", 1) for each in environment if "=" in each)
-    subprocess.run(["/usr/lib/rabbitmq/bin/rabbitmqctl", *arguments], env=kept, check=True, capture_output=True)

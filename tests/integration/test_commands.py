@@ -40,7 +40,8 @@ def test_queues_are_declared_once_and_again_and_then_counted(dutiful, rabbitmq):
 
     listed = dutiful("queues", "list", "shop", "--json", DUTIFUL_RABBITMQ__URL=rabbitmq)
 
-    assert json.loads(listed.stdout) == [{"queue": "shop", "ready": 3, "dead": 0}]
+    (held,) = json.loads(listed.stdout)["queues"]
+    assert (held["queue"], held["ready"], held["dead"]) == ("shop", 3, 0)
     assert "shop" in dutiful("queues", "list", "shop", DUTIFUL_RABBITMQ__URL=rabbitmq).stdout
 
 

@@ -134,7 +134,12 @@ def store(tmp_path):
 @pytest.fixture
 def environment(store):
     """A store on disk, and a broker in memory unless a test says more."""
-    return {"DUTIFUL_STORE__URL": str(store.url), "DUTIFUL_RABBITMQ__URL": "memory://", "DUTIFUL_METRICS__PORT": "0"}
+    return {
+        "DUTIFUL_STORE__URL": str(store.url),
+        "DUTIFUL_RABBITMQ__URL": "memory://",
+        "DUTIFUL_RABBITMQ__PUBLISH_TIMEOUT_SECONDS": "2",
+        "DUTIFUL_METRICS__PORT": "0",
+    }
 
 
 @pytest.fixture

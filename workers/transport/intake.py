@@ -32,6 +32,7 @@ class Subscription:
         self.is_urgent = is_urgent
         self.problem: BaseException | None = None
         self.stream: Stream | None = None
+        self.is_opening = False  # only the link's thread
         self.waiting: deque[Arrival] = deque()
         self.urgent: deque[Arrival] = deque()
         self.news = threading.Condition(intake.lock)
@@ -46,7 +47,7 @@ class Subscription:
         """The next message, once one is here that is urgent or a thread is idle; None when none is in time."""
         deadline = time.monotonic() + seconds
         with self.news:
-            while not (self.urgent or (self.waiting and self._intake.free > 0)):
+            while self._intake.is_stopped or not (self.urgent or (self.waiting and self._intake.free > 0)):
                 left = deadline - time.monotonic()
                 if left <= 0 or self.problem is not None:
                     return None
@@ -79,7 +80,7 @@ class Intake:
         self._settled: deque[tuple[Arrival, bool]] = deque()
         self._flush_is_due = False
         self._started = False
-        self._stopped = False
+        self.is_stopped = False
         self._connection: Any = None  # only the link's thread
         self.link = Link(hosts, name=name, opened=self._opened, lost=self._lost)
 
@@ -116,6 +117,8 @@ class Intake:
 
     def stop(self) -> None:
         """Fetch no more, and hand back at once what waits here. What was handed out can still be settled."""
+        with self.lock:
+            self.is_stopped = True  # now: what is settled from here on makes room for nothing
         self.link.call(self._stop)
 
     def close(self) -> None:
@@ -144,15 +147,19 @@ class Intake:
         self._connection = None
         with self.lock:
             for subscription in self._subscriptions.values():
+                subscription.is_opening = False
                 self._abandon(subscription)
 
     def _open_channel(self, subscription: Subscription) -> None:
-        if self._connection is None or not self._connection.is_open or self._stopped or subscription.is_connected:
+        if self._connection is None or not self._connection.is_open or self.is_stopped or subscription.is_connected:
             return  # when the connection opens, it is opened with it
-        subscription.stream = None
+        if subscription.is_opening:
+            return  # the connection opened between subscribing and this call
+        subscription.stream, subscription.is_opening = None, True
         self._connection.channel(on_open_callback=partial(self._channel_opened, subscription))
 
     def _channel_opened(self, subscription: Subscription, channel: Any) -> None:
+        subscription.is_opening = False
         stream = subscription.stream = Stream(channel)
         channel.add_on_close_callback(partial(self._channel_closed, subscription, stream))
         # A queue that was deleted, or its leader lost: the broker ends the consumer, and not the channel.
@@ -166,7 +173,7 @@ class Intake:
             if subscription.stream is stream:
                 self._abandon(subscription)
                 # With its connection lost, it is opened again with the next one.
-                if isinstance(reason, pika.exceptions.ChannelClosed) and not self._stopped:
+                if isinstance(reason, pika.exceptions.ChannelClosed) and not self.is_stopped:
                     subscription.problem = reason
                     subscription.news.notify_all()
 
@@ -202,7 +209,7 @@ class Intake:
             if is_accepted:
                 del stream.open[arrival.tag]
                 accepted.setdefault(stream, []).append(arrival.tag)
-            elif self._stopped:
+            elif self.is_stopped:
                 self._hand_back(stream, arrival.tag)  # it can't come again to this process
             else:
                 self.link.later(_HAND_BACK_SECONDS, partial(self._hand_back, stream, arrival.tag))
@@ -231,7 +238,6 @@ class Intake:
             stream.channel.close()
 
     def _stop(self) -> None:
-        self._stopped = True
         with self.lock:
             waiting = [arrival for subscription in self._subscriptions.values() for arrival in subscription.forget()]
             streams = [each.stream for each in self._subscriptions.values() if each.stream is not None]

@@ -120,3 +120,26 @@ def test_settling_on_a_channel_that_is_gone_does_nothing_and_is_counted(intake):
     assert channel.open == {1, 2, 3}
     assert intake.stale_settlements == 1
     assert subscription.take(0) is None, "what the dead channel had delivered comes again on the next one"
+
+
+def test_a_queue_has_one_channel_although_the_connection_opens_while_it_is_subscribed(intake):
+    intake._started = True
+    opened = []
+    connection = SimpleNamespace(is_open=True, channel=lambda **options: opened.append(options))
+    subscription = intake.subscribe("shop", 2)
+
+    intake._opened(connection)  # which opens a channel for all that are subscribed
+    intake._open_channel(subscription)  # and then comes what subscribing had asked for
+
+    assert len(opened) == 1
+
+
+def test_once_stopped_nothing_is_handed_out_although_a_thread_becomes_idle(intake):
+    intake._started = True
+    subscription, _ = receive(intake, 3)
+    handed = subscription.take(0)
+
+    intake.stop()
+    intake.settle(handed, accepted=True)
+
+    assert subscription.take(0) is None
