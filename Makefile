@@ -33,7 +33,7 @@ check: $(STAMP) ## style, types, import rules, unit and contract tests: what to 
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -q $(QUICK)
+	$(BIN)/python -m pytest -q -n 2 $(QUICK)
 
 test: $(STAMP) ## every test, real servers included, ten minutes at most (ALREADY= leaves folders out)
 	$(BIN)/python -m pytest -q -n 3 --dist loadfile $(addprefix --ignore=,$(ALREADY))

@@ -127,12 +127,6 @@ def check_dead_letters(channel: Any, queues: Iterable[str], poisoned: dict[str, 
     return Check("the dead letters are the poisoned messages", described(poisoned), described(found), found == poisoned)
 
 
-def check_duplicate(log: str, request: str) -> Check:
-    """The second copy of a request was not run, says the worker's log: unlike its counters, it outlives a kill."""
-    found = suppressed(log)
-    return Check("the second copy of the request was suppressed", request, examples(found), request in found)
-
-
 def check_sitemap(folder: Path, base_url: str, expected: Iterable[ExpectedPost]) -> Check:
     """The sitemap lists exactly the published posts."""
     due = {f"{base_url}/posts/{urllib.parse.quote(post.slug, safe='')}" for post in expected if post.published}

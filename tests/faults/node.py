@@ -93,6 +93,16 @@ def running(folder, names):
         epmd.wait()
 
 
+def online(nodes, queue):
+    """How many members of a quorum queue take part; a node that is up may still be catching up."""
+    alive = next(node for node in nodes if node.process.poll() is None)
+    for line in rabbitmqctl(alive, "-q", "list_queues", "name", "online").splitlines():
+        name, _, members = line.partition("\t")
+        if name == queue:
+            return members.count("@")
+    return 0
+
+
 def leader(nodes, queue):
     """The node that leads a quorum queue, asked of whoever is alive."""
     alive = next(node for node in nodes if node.process.poll() is None)
