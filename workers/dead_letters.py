@@ -18,7 +18,7 @@ def headers(reason: Reason, error: BaseException | None, *, message: Carried | N
     """What a dead letter says of itself.
 
     Parameters:
-      reason: one word, from DESIGN's list.
+      reason: one word; workers.delivery.Reason lists them.
       error: what was raised.
       message: the message, where it could be read.
     """
