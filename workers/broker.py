@@ -2,7 +2,6 @@
 
 from datetime import timedelta
 from functools import cache
-from typing import Final
 
 import dramatiq
 from dramatiq import Middleware
@@ -21,9 +20,6 @@ from workers.middleware.job_metrics import JobMetrics
 from workers.rabbitmq import DutifulBroker
 from workers.settings import Settings, settings
 from workers.store.engine import create_store_engine
-
-_PUBLISH_ATTEMPTS: Final = 3
-_EXIT_UNUSABLE: Final = 66
 
 
 def build_middleware(chosen: Settings, engine: Engine) -> list[Middleware]:
