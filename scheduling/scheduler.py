@@ -18,7 +18,7 @@ import structlog
 from scheduling.schedule import Schedule, check_names
 from scheduling.ticks import TickEngine
 from workers import exposition, logs
-from workers.hooks import JobBroker
+from workers.job_broker import JobBroker
 from workers.settings import settings
 
 INTERVAL = timedelta(seconds=5)

@@ -8,7 +8,7 @@ from dramatiq import Middleware
 from dramatiq.middleware import AsyncIO, Callbacks, Pipelines, TimeLimit
 from sqlalchemy import Engine
 
-from workers.hooks import JobBroker
+from workers.job_broker import JobBroker
 from workers.memory import MemoryBroker
 from workers.middleware.arguments import CheckedArguments
 from workers.middleware.current_job import CurrentJob

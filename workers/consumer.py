@@ -1,5 +1,6 @@
 """The consumer admits messages to Dramatiq's worker, and settles them as their attempt has decided."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from dramatiq import Consumer
@@ -7,6 +8,7 @@ from dramatiq.errors import ConnectionClosed
 from dramatiq.logging import get_logger
 
 from workers import dead_letters, envelope
+from workers.admission import Admission
 from workers.delivery import Delivery
 from workers.errors import ContractError, PublishError
 from workers.transport import topology
@@ -20,15 +22,21 @@ _RENEW_AT: Final = topology.DELIVERY_LIMIT // 2
 
 
 class RabbitmqConsumer(Consumer):
-    """One queue, as Dramatiq's worker sees it. It outlives connections: those come and go inside."""
+    """One queue, as Dramatiq's worker sees it. It outlives connections: those come and go inside.
 
-    def __init__(self, broker: "DutifulBroker", queue_name: str, prefetch: int, timeout: int) -> None:
+    Messages are admitted many at a time, so that they can share what each would cost alone.
+    """
+
+    def __init__(self, broker: "DutifulBroker", queue_name: str, _prefetch: int, timeout: int) -> None:
+        # Dramatiq's one prefetch count for all queues is of no use: each queue has its depth.
         self.broker = broker
         self.queue_name = queue_name
         self.seconds = timeout / 1000
         self.logger = get_logger(__name__, type(self))  # type: ignore[no-untyped-call]
+        self.admission = Admission(broker)
         # What must be renewed can't wait until a thread is idle: handed back often enough, it would be a dead letter.
-        self.subscription = broker.intake.subscribe(queue_name, prefetch, _must_be_renewed)
+        short = broker.is_short(queue_name)
+        self.subscription = broker.intake.subscribe(queue_name, short=short, is_urgent=_must_be_renewed)
 
     @property
     def is_gone(self) -> bool:
@@ -37,15 +45,20 @@ class RabbitmqConsumer(Consumer):
 
     def __next__(self) -> Delivery | None:
         """The next message that an actor of this process can run; None when none came in time."""
-        if self.subscription.problem is not None:
-            # The queue is gone, or was made with other arguments: Dramatiq makes a new consumer, which declares it.
-            self.broker.queues_pending.add(self.queue_name)
-            raise ConnectionClosed(self.subscription.problem)  # type: ignore[no-untyped-call]
-        arrival = self.subscription.take(self.seconds)
-        if arrival is None:
-            return None
+        ready = self.admission.ready
+        if not ready:
+            if self.subscription.problem is not None:
+                # The queue is gone, or was made with other arguments: Dramatiq makes a new consumer, which declares it.
+                self.broker.queues_pending.add(self.queue_name)
+                raise ConnectionClosed(self.subscription.problem)  # type: ignore[no-untyped-call]
+            arrivals = self.subscription.take(self.admission.wait(self.seconds))
+            self.admission.admit([each for each in map(self._admit, arrivals) if each is not None])
+        return ready.popleft() if ready else None
+
+    def _admit(self, arrival: Arrival) -> Delivery | None:
+        """The delivery, or None when the message has been dealt with."""
         try:
-            delivery = self._admit(arrival)
+            delivery = self._read(arrival)
         except PublishError:
             self.logger.warning("A message could not be moved on; it is handed back.", exc_info=True)
             self.broker.intake.settle(arrival, accepted=False)
@@ -54,7 +67,7 @@ class RabbitmqConsumer(Consumer):
             self.broker.intake.settle(arrival, accepted=True)
         return delivery
 
-    def _admit(self, arrival: Arrival) -> Delivery | None:
+    def _read(self, arrival: Arrival) -> Delivery | None:
         """The delivery, or None when the message has been moved on to where it belongs."""
         properties = arrival.properties
         headers = properties.headers or {}
@@ -68,20 +81,31 @@ class RabbitmqConsumer(Consumer):
         delivery = Delivery(message, redelivered=arrival.redelivered, arrival=arrival, consumer=self)
         if self.broker.turn_away(delivery, self.queue_name):
             return None
-        if _must_be_renewed(properties):
+        if headers and _must_be_renewed(properties):
             delivery.options["deliveries"] = delivery.options.get("deliveries", 0) + headers["x-delivery-count"]
             self.broker.send_to_queue(delivery, None)  # a fresh copy, counted from 0
             return None
         return delivery
 
     def ack(self, message: Any) -> None:
-        """Settle a message as its attempt has decided: acknowledge it, or hand it back."""
-        self.broker.intake.settle(message.arrival, accepted=message.settled)
+        """Dramatiq is done with a message, whatever came of it: a failed job is a dead letter already."""
+        self.broker.conclude(message)
 
-    nack = ack  # a failed job is a dead letter already: the copy in the dead queue is confirmed before this one goes
+    nack = ack
+
+    def requeue(self, messages: Iterable[Any]) -> None:
+        """Dramatiq has not begun these."""
+        for message in messages:
+            self.broker.conclude(message)
+
+    def settle(self, delivery: Delivery) -> None:
+        """Acknowledge a message, or hand it back, as its attempt has decided."""
+        assert delivery.arrival is not None  # noqa: S101  narrows the type
+        self.broker.intake.settle(delivery.arrival, accepted=delivery.settled)
 
     def close(self) -> None:
         """End the subscription; what is not settled goes back to its queue."""
+        self.requeue(self.admission.withdraw())
         self.broker.intake.unsubscribe(self.subscription)
 
 

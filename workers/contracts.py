@@ -42,6 +42,7 @@ class Contract:
         self.actor_name = actor_name
         self.signature = inspect.signature(fn)
         hints = get_type_hints(fn, include_extras=True)
+        self._fields = {name: f"argument_{name}" for name in self.signature.parameters}
         fields: dict[str, Any] = {}
         for name, parameter in self.signature.parameters.items():
             if parameter.kind not in _NAMED:
@@ -52,7 +53,7 @@ class Contract:
                 )
             default = ... if parameter.default is inspect.Parameter.empty else parameter.default
             # The alias carries the name, because a model's own methods (json, copy) are lawful parameter names.
-            fields[f"argument_{name}"] = (hints.get(name, Any), Field(default, alias=name))
+            fields[self._fields[name]] = (hints.get(name, Any), Field(default, alias=name))
         self.model: type[BaseModel] = create_model(
             f"{actor_name} arguments", __config__=ConfigDict(extra="forbid", arbitrary_types_allowed=False), **fields
         )
@@ -69,6 +70,8 @@ class Contract:
         Raises:
           ContractError: there are too many, or one has a name that no parameter has.
         """
+        if not args:
+            return dict(kwargs)
         try:
             return dict(self.signature.bind_partial(*args, **kwargs).arguments)
         except TypeError as error:
@@ -80,18 +83,33 @@ class Contract:
         Raises:
           ContractError: they don't match; it names each argument at fault.
         """
-        given = self.bind(args, kwargs)
+        model = self._validated(self.bind(args, kwargs))
         try:
-            model = self.model.model_validate(given)
             wire = model.model_dump(mode="json", by_alias=True, exclude_unset=True)
+        except (ValueError, RecursionError) as error:  # what can't be written as JSON, or nests without end
+            raise self._refusal(str(error), list(kwargs)) from None
+        return Arguments(self._values(model), wire)
+
+    def accept(self, given: dict[str, Any]) -> dict[str, Any]:
+        """What the function is called with, for arguments that came, as `bind` returns them.
+
+        Raises:
+          ContractError: they don't match; it names each argument at fault.
+        """
+        return self._values(self._validated(given))
+
+    def _validated(self, given: dict[str, Any]) -> BaseModel:
+        try:
+            return self.model.model_validate(given)
         except ValidationError as error:
             found = error.errors(include_url=False, include_context=False, include_input=False)
             said = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in found)
             raise self._refusal(said, list(given)) from None
-        except (ValueError, RecursionError) as error:  # what can't be written as JSON, or nests without end
+        except (ValueError, RecursionError) as error:  # it nests without end
             raise self._refusal(str(error), list(given)) from None
-        values = {name: getattr(model, f"argument_{name}") for name in self.signature.parameters}
-        return Arguments(values, wire)
+
+    def _values(self, model: BaseModel) -> dict[str, Any]:
+        return {name: getattr(model, field) for name, field in self._fields.items()}
 
     def _refusal(self, problem: str, names: list[str]) -> ContractError:
         return ContractError(

@@ -1,5 +1,7 @@
 """A delivery is one message as it was handed to this process, with what has been decided about it."""
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
@@ -42,24 +44,44 @@ class Delivery(MessageProxy):
 
     Attributes:
       redelivered: the broker has handed it out before.
+      arrival: where it is settled; None on a broker without channels.
+      consumer: who settles it.
+      refusal: what went wrong while it was prepared; it is raised instead of running it.
       outcome: how the attempt ended; None while that is open.
+      begun: the hooks have seen it.
       settled: it may be acknowledged. Anything else is handed back.
       finished: its `after` hooks have begun; they run once.
+      record: writes down how it ended before it is settled, and calls back; None: nothing is to be written.
       job: what `current_job()` returns while it runs.
+      received: when it came, by the monotonic clock, in seconds.
       began: when the attempt began, by the monotonic clock, in seconds.
+      took: how long it ran, in seconds, once it has ended.
       counted: the metrics have seen it begin.
     """
 
     def __init__(self, message: Any, *, redelivered: bool = False, arrival: Any = None, consumer: Any = None) -> None:
         super().__init__(message)
+        # Its own, because MessageProxy looks each of them up anew, dozens of times a job.
+        self.queue_name: str = message.queue_name
+        self.actor_name: str = message.actor_name
+        self.args: tuple[Any, ...] = message.args
+        self.kwargs: dict[str, Any] = message.kwargs
+        self.options: dict[str, Any] = message.options
+        self.message_id: str = message.message_id
+        self.message_timestamp: int = message.message_timestamp
         self.redelivered = redelivered
         self.arrival = arrival
         self.consumer = consumer
+        self.refusal: BaseException | None = None
         self.outcome: Outcome | None = None
+        self.begun = False
         self.settled = False
         self.finished = False
+        self.record: Callable[[Callable[[Delivery], None]], None] | None = None
         self.job: Job | None = None
+        self.received = time.monotonic()
         self.began = 0.0
+        self.took = 0.0
         self.counted = False
 
     @property

@@ -24,13 +24,31 @@ HEADERS: Final = {
     "traceparent": "traceparent",
 }
 _NUMBERS: Final = {"attempt", "generation", "deferrals", "first_deferred_at", "deliveries"}
-_FIELDS: Final = {"queue_name": str, "actor_name": str, "args": list, "kwargs": dict, "options": dict}
+_FIELDS: Final[dict[str, type]] = {
+    "queue_name": str,
+    "actor_name": str,
+    "args": list,
+    "kwargs": dict,
+    "options": dict,
+    "message_id": str,
+    "message_timestamp": int,
+}
 
 
 def body(message: Carried) -> bytes:
     """The message as JSON, without what travels as headers."""
-    options = {name: value for name, value in message.options.items() if name not in HEADERS}
-    return message._replace(options=options).encode()
+    return json.dumps(
+        {
+            "queue_name": message.queue_name,
+            "actor_name": message.actor_name,
+            "args": message.args,
+            "kwargs": message.kwargs,
+            "options": {name: value for name, value in message.options.items() if name not in HEADERS},
+            "message_id": message.message_id,
+            "message_timestamp": message.message_timestamp,
+        },
+        separators=(",", ":"),
+    ).encode()
 
 
 def properties(message: Carried, extra: Mapping[str, Any] | None = None) -> pika.BasicProperties:
@@ -38,7 +56,8 @@ def properties(message: Carried, extra: Mapping[str, Any] | None = None) -> pika
 
     Only these leave: a broker's own headers (x-death above all) on a republished message would make RabbitMQ drop it.
     """
-    ours = {header: message.options.get(name) for name, header in HEADERS.items()}
+    options = message.options
+    ours = {header: options[name] for name, header in HEADERS.items() if options.get(name) is not None}
     return pika.BasicProperties(
         delivery_mode=2,
         content_type="application/json",
@@ -46,7 +65,7 @@ def properties(message: Carried, extra: Mapping[str, Any] | None = None) -> pika
         timestamp=message.message_timestamp // 1000,
         type=message.actor_name,
         app_id="dutiful",
-        headers={**{header: value for header, value in ours.items() if value is not None}, **(extra or {})},
+        headers={**ours, **(extra or {})},
     )
 
 
@@ -76,15 +95,16 @@ def decode(data: bytes, headers: Mapping[str, Any]) -> Message[Any]:
     if not isinstance(fields, dict):
         raise _undecodable(f"a JSON {type(fields).__name__}")
     for name, kind in _FIELDS.items():
-        if not isinstance(fields.get(name), kind):
+        if type(fields.get(name)) is not kind:
             raise _undecodable(f"{name} is {type(fields.get(name)).__name__}, not {kind.__name__}")
-    if not isinstance(fields.get("message_id"), str) or not fields["message_id"]:
-        raise _undecodable("message_id is missing")
-    if not isinstance(fields.get("message_timestamp"), int):
-        raise _undecodable("message_timestamp is no number of milliseconds")
-    # An eta would make Dramatiq hold the message in this process's memory; here the broker keeps delays.
-    options = {name: value for name, value in fields["options"].items() if name not in HEADERS and name != "eta"}
-    options.update(_from_headers(headers))
+    if not fields["message_id"]:
+        raise _undecodable("message_id is empty")
+    options = fields["options"]
+    if options:
+        # An eta would make Dramatiq hold the message in this process's memory; here the broker keeps delays.
+        options = {name: value for name, value in options.items() if name not in HEADERS and name != "eta"}
+    if headers:
+        options.update(_from_headers(headers))
     return Message(
         queue_name=fields["queue_name"],
         actor_name=fields["actor_name"],

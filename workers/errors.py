@@ -7,7 +7,8 @@
     ├── PermanentFailure         raised by a job: trying again can't help → dead letter
     ├── RetryLater               raised by a job: trying again helps, after a known delay
     ├── Deferred                 put back without spending an attempt
-    │   └── HookFailed           a middleware failed before the job ran, so nothing ran
+    │   ├── HookFailed           a middleware failed before the job ran, so nothing ran
+    │   └── KeyInHand            another job of this process has the key
     ├── PublishError             a message that was not, or perhaps not, taken by the broker
     │   ├── BrokerUnreachable    there is no connection; nothing was sent
     │   ├── BrokerBlocked        the broker takes no messages now; nothing was sent
@@ -110,6 +111,10 @@ class Deferred(DutifulError):
 
 class HookFailed(Deferred):
     """A middleware raised an error that nobody foresaw before the job ran: nothing ran."""
+
+
+class KeyInHand(Deferred):
+    """Another job of this process has the key, and has not ended."""
 
 
 class PublishError(DutifulError):

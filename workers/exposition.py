@@ -47,6 +47,12 @@ def share(directory: Path) -> None:
     """Make this process's metrics readable by the fork that serves them. Before prometheus_client is imported."""
     directory.mkdir(parents=True, exist_ok=True)
     os.environ[_SHARED] = str(directory)
+    from prometheus_client import values  # noqa: PLC0415  it looks at the environment
+
+    # It asks for the pid at each count, which would cost a system call a dozen times a job.
+    pid = [os.getpid()]
+    os.register_at_fork(after_in_child=lambda: pid.__setitem__(0, os.getpid()))
+    values.ValueClass = values.MultiProcessValue(process_identifier=lambda: pid[0])  # type: ignore[no-untyped-call]
 
 
 def is_shared() -> bool:

@@ -1,68 +1,106 @@
-"""What both brokers share: hooks that fail closed, and every way a message is put somewhere."""
+"""Hooks of middleware fail closed: an error in one of them neither runs a job nor settles its message."""
 
-import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, Final
 
-from dramatiq import Broker, Message
-from dramatiq.errors import ActorNotFound
+from dramatiq import Broker, Middleware
 from dramatiq.middleware import MiddlewareError, SkipMessage
-from sqlalchemy import Engine
 
-from workers import dead_letters
-from workers.clock import utcnow
-from workers.delivery import Carried, Delivery, Outcome
-from workers.errors import ConfigurationError, ContractError, DutifulError, HookFailed
-from workers.job import running_job
+from workers.delivery import Delivery, Outcome
+from workers.errors import DutifulError, HookFailed
 
 _HOOK_PAUSE: Final = timedelta(seconds=5)
-_UNKNOWN_ACTOR_PATIENCE: Final = timedelta(minutes=10)
-_LONGEST_STEP_SECONDS: Final = 60
+_FAILED: Final = "%s failed %s message %s, which is handed back"
 
 
-class JobBroker(Broker):
+class HookedBroker(Broker):
     """A broker whose hooks fail closed.
 
     Dramatiq logs an unexpected error of a `before_process_message` hook and runs the job all the same, and swallows
     every error of an `after` hook. Here an error before means that nothing runs and the message is put back; an error
     after means that the message is not settled.
 
+    Two hooks are ours:
+
+        prepare(broker, deliveries)   many messages at once, before any of them is given to a thread
+        ended(broker, delivery)       its outcome is final and on record; perhaps on another thread than the job's
+
     Attributes:
-      store: the engine of the store.
+      is_stopping: no job begins any more.
     """
 
-    store: Engine
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self.is_stopping = False
+        self._found: dict[str, list[tuple[Middleware, Callable[..., Any]]]] = {}
+        super().__init__(*args, **options)
+
+    def _hooks(self, name: str) -> list[tuple[Middleware, Callable[..., Any]]]:
+        """Who has a hook of that name, outermost first. Dramatiq would ask everyone, four times a job."""
+        found = self._found.get(name)
+        if found is None:
+            nothing = getattr(Middleware, name, None)
+            hooks = [(each, getattr(each, name, None)) for each in self.middleware]
+            found = [
+                (each, hook)
+                for each, hook in hooks
+                if hook is not None and getattr(hook, "__func__", hook) is not nothing
+            ]
+            self._found[name] = found
+        return found
+
+    def add_middleware(self, middleware: Middleware, **where: Any) -> None:
+        """Add a middleware."""
+        self._found = {}
+        super().add_middleware(middleware, **where)
+
+    def prepare(self, deliveries: list[Delivery]) -> None:
+        """Let each middleware see many messages at once.
+
+        It raises nothing: what is wrong with a message is raised when that message's turn comes, and an error that
+        nobody foresaw refuses them all.
+        """
+        for middleware, hook in self._hooks("prepare"):
+            try:
+                hook(self, deliveries)
+            except Exception as error:
+                refusal = _hook_failed(middleware, error)
+                self.logger.critical("%s", refusal, exc_info=True)
+                for delivery in deliveries:
+                    delivery.refusal = delivery.refusal or refusal
+                return
 
     def emit_before(self, signal: str, *args: Any, **kwargs: Any) -> None:
         """Run the `before` hooks, outermost first."""
+        if signal == "worker_boot":
+            self._found, self.is_stopping = {}, False
         if signal != "process_message":
-            super().emit_before(signal, *args, **kwargs)
+            if self._hooks(f"before_{signal}"):
+                super().emit_before(signal, *args, **kwargs)
             return
         delivery: Delivery = args[0]
         delivery.began = time.monotonic()
         if delivery.is_stale:
             raise SkipMessage("the channel that delivered it is gone")
-        for middleware in self.middleware:
+        if self.is_stopping:
+            raise SkipMessage("this worker stops")
+        delivery.begun = True
+        if delivery.refusal is not None:
+            raise delivery.refusal
+        for middleware, hook in self._hooks("before_process_message"):
             try:
-                middleware.before_process_message(self, delivery)
+                hook(self, delivery)
             except (DutifulError, MiddlewareError):
                 raise
             except Exception as error:
-                name = type(middleware).__name__
-                raise HookFailed(
-                    f"{name} failed before the job ran, so it did not run",
-                    why="hook_failed",
-                    delay=_HOOK_PAUSE,
-                    expected="no error",
-                    received=repr(error),
-                ) from error
+                raise _hook_failed(middleware, error) from error
 
     def emit_after(self, signal: str, *args: Any, **kwargs: Any) -> None:
         """Run the `after` hooks, innermost first; a delivery is settled when all of them have ended well."""
         if signal not in {"process_message", "skip_message"}:
-            super().emit_after(signal, *args, **kwargs)
+            if self._hooks(f"after_{signal}"):
+                super().emit_after(signal, *args, **kwargs)
             return
         delivery: Delivery = args[0]
         if delivery.finished:
@@ -70,142 +108,42 @@ class JobBroker(Broker):
             delivery.settled = False
             return
         delivery.finished = True
-        failed = False
-        for middleware in reversed(self.middleware):
+        delivery.took = time.monotonic() - delivery.began
+        delivery.settled = delivery.begun  # else no hook has seen it: it goes back as it came
+        for middleware, hook in reversed(self._hooks(f"after_{signal}")):
             try:
-                getattr(middleware, f"after_{signal}")(self, *args, **kwargs)
+                hook(self, *args, **kwargs)
             except Exception as error:
-                failed = True
-                self.logger.critical(
-                    "%s failed after %s; its message %s is handed back",
-                    type(middleware).__name__,
-                    delivery.actor_name,
-                    delivery.message_id,
-                    exc_info=True,
-                )
+                delivery.settled = False
+                self.logger.critical(_FAILED, type(middleware).__name__, "after", delivery.message_id, exc_info=True)
                 # The hooks further out end what they began, so that the message can be run again here.
                 if delivery.job is None or not delivery.job.ended:
                     delivery.outcome = Outcome("interrupted", reason="hook_failed", error=error)
-        delivery.settled = not failed
 
-    def enqueue(self, message: Message[Any], *, delay: int | None = None) -> Message[Any]:
-        """Send a message: inside `current_job().transaction()` with its commit, elsewhere now.
+    def conclude(self, delivery: Delivery) -> None:
+        """Dramatiq is done with it: have it written down how it ended, tell the hooks, and settle it."""
+        if delivery.record is None:
+            self._end(delivery)
+        else:
+            delivery.record(self._end)
 
-        Parameters:
-          message: the message.
-          delay: milliseconds.
-
-        Raises:
-          PublishError: it was not, or perhaps not, taken.
-        """
-        job = running_job()
-        if job is None or not job.collect(message, delay):
-            self.publish(message, delay=delay)
-        return message
-
-    async def enqueue_async(self, message: Message[Any], *, delay: int | None = None) -> Message[Any]:
-        """As `enqueue`, for an event loop: other tasks go on until the confirm is there."""
-        job = running_job()
-        if job is None or not job.collect(message, delay):
-            await asyncio.to_thread(self.publish, message, delay=delay)
-        return message
-
-    def enqueue_many(
-        self,
-        messages: Iterable[Message[Any]],
-        *,
-        delay: int | None = None,
-        progress: Callable[[int], None] | None = None,
-    ) -> int:
-        """Send many messages with a bounded number of them on their way, and return how many were confirmed.
-
-        Parameters:
-          messages: taken as there is room, so that there may be any number of them.
-          delay: milliseconds, for each.
-          progress: told now and then how many are confirmed.
-
-        Raises:
-          PublishError: one was not, or perhaps not, taken; `error.message` is that one. Those before it were confirmed,
-            some of those behind it may have been: sending all of them again can't double a job that has a key.
-        """
-        confirmed = 0
-        for message in messages:
-            self.publish(message, delay=delay)
-            confirmed += 1
-            if progress is not None:
-                progress(confirmed)
-        return confirmed
-
-    def publish(self, message: Message[Any], *, delay: int | None = None) -> None:
-        """Send a message now, and return when it is confirmed.
-
-        Raises:
-          ConfigurationError: this is an event loop, which must not wait.
-          PublishError: it was not, or perhaps not, taken; `error.message` is the message.
-        """
-        refuse_to_block_an_event_loop()
-        self.emit_before("enqueue", message, delay)
-        self.send_to_queue(message, delay)
-        self.emit_after("enqueue", message, delay)
-
-    def send_to_queue(self, message: Carried, delay: int | None) -> None:
-        """Publish and wait for the confirm."""
-        raise NotImplementedError
-
-    def bury(self, message: Carried, headers: Mapping[str, Any]) -> None:
-        """Put a job among the dead letters of its queue, with what it says of itself."""
-        raise NotImplementedError
-
-    def put_back(self, delivery: Delivery, delay: timedelta) -> None:
-        """Send it again after a delay, without spending an attempt."""
-        now = int(utcnow().timestamp() * 1000)
-        options = {
-            "deferrals": delivery.options.get("deferrals", 0) + 1,
-            "first_deferred_at": delivery.options.get("first_deferred_at", now),
-        }
-        self.send_to_queue(delivery.copy(options=options), int(delay.total_seconds() * 1000))
-
-    def turn_away(self, delivery: Delivery, queue: str) -> bool:
-        """Deal with a message that no actor here can run, before Dramatiq sees it.
-
-        Returns:
-          whether it has been dealt with and can be settled.
-        """
-        if delivery.queue_name != queue:
-            # Dramatiq would end the worker thread after the job ran. The queue it came from wins.
-            error = ContractError(
-                "the message names another queue than it is in", expected=queue, received=delivery.queue_name[:255]
-            )
-            message = delivery.copy(queue_name=queue)
-            self.bury(message, dead_letters.headers("contract", error, message=message))
-            return True
-        try:
-            self.get_actor(delivery.actor_name)
-        except ActorNotFound as error:
-            # A rolling deploy: another worker knows it already, or will soon.
-            deferrals = delivery.options.get("deferrals", 0)
-            first = delivery.options.get("first_deferred_at")
-            waited = utcnow().timestamp() - first / 1000 if first else 0
-            if waited > _UNKNOWN_ACTOR_PATIENCE.total_seconds():
-                self.bury(delivery, dead_letters.headers("unknown_actor", error, message=delivery))
-            else:
-                self.put_back(delivery, timedelta(seconds=min(2**deferrals, _LONGEST_STEP_SECONDS)))
-            return True
-        return False
+    def _end(self, delivery: Delivery) -> None:
+        if delivery.outcome is not None:
+            for middleware, hook in reversed(self._hooks("ended")):
+                try:
+                    hook(self, delivery)
+                except Exception:
+                    delivery.settled = False
+                    name = type(middleware).__name__
+                    self.logger.critical(_FAILED, name, "at the end of", delivery.message_id, exc_info=True)
+        delivery.consumer.settle(delivery)
 
 
-def refuse_to_block_an_event_loop() -> None:
-    """Waiting for a confirm on an event loop would stop every other task of it.
-
-    Raises:
-      ConfigurationError: this is an event loop.
-    """
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return
-    raise ConfigurationError(
-        "a message can't be sent like this on an event loop: waiting for the confirm would stop every other task",
-        expected="await actor.send_async(…) or await actor.send_with_options_async(…)",
-        received="send() or send_with_options()",
+def _hook_failed(middleware: Middleware, error: Exception) -> HookFailed:
+    return HookFailed(
+        f"{type(middleware).__name__} failed before the job ran, so it did not run",
+        why="hook_failed",
+        delay=_HOOK_PAUSE,
+        expected="no error",
+        received=repr(error),
     )

@@ -15,7 +15,7 @@ from workers.contracts import arguments_hash
 from workers.errors import ConfigurationError, PermanentFailure, StoreUnavailable
 from workers.store import keys, outbox
 from workers.store.engine import begin, read_only
-from workers.store.keys import Claim
+from workers.store.keys import Claim, Ending
 
 MESSAGE_ID: Final = "the message id"
 
@@ -80,7 +80,7 @@ class Job:
             try:
                 yield connection
                 outbox.add(connection, actor=self.actor, key=self.key, messages=self._outgoing)
-                keys.complete(connection, actor=self.actor, key=self.key, holder=self.holder, fence=self.claim.fence)
+                keys.end(connection, Ending(self.actor, self.key, self.holder, self.claim.fence, "done"))
             except DBAPIError as error:
                 # The block may talk to other databases too; this one being away is no fault of the job's.
                 if connection.invalidated:

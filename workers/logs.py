@@ -1,9 +1,13 @@
 """Logs are one JSON object a line, or, for people, one coloured line."""
 
+import json
 import logging
 import sys
+from contextlib import nullcontext
+from contextvars import ContextVar
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TextIO
 
 import dramatiq
 import structlog
@@ -12,8 +16,28 @@ import structlog
 _TALKATIVE = {("worker", "process_message"), ("worker", "post_process_message"), ("actor", "__call__")}
 _DRAMATIQ = str(Path(dramatiq.__file__).parent)
 
+# The message whose job this thread runs: anything with a message's names.
+subject: ContextVar[Any] = ContextVar("dutiful_log_subject", default=None)
+
+
+def subject_fields(message: Any) -> dict[str, Any]:
+    """What each line about a job says."""
+    return {
+        "message_id": message.message_id,
+        "actor": message.actor_name,
+        "queue": message.queue_name,
+        "attempt": message.attempt,
+    }
+
+
+def _add_subject(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:
+    about = subject.get()
+    return event if about is None else {**subject_fields(about), **event}
+
+
 _SHARED: list[Any] = [
     structlog.contextvars.merge_contextvars,
+    _add_subject,
     structlog.stdlib.add_log_level,
     structlog.stdlib.add_logger_name,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -22,7 +46,24 @@ _SHARED: list[Any] = [
 ]
 
 
-def configure(*, level: str, form: Literal["json", "console"], environment: str) -> None:
+class Lines(logging.StreamHandler[TextIO]):
+    """Where every line goes. A line of which there is one a job is written as it is, without the cost of a record."""
+
+    def __init__(self, environment: str) -> None:
+        super().__init__(sys.stderr)
+        self.environment = environment
+
+    def write(self, event: str, level: str, logger: str, fields: dict[str, Any]) -> None:
+        """Write one JSON line."""
+        time = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+        about = {"level": level, "logger": logger, "timestamp": time, "environment": self.environment}
+        line = json.dumps({"event": event, **fields, **about}, ensure_ascii=False, default=str)
+        with self.lock or nullcontext():
+            self.stream.write(line + "\n")
+            self.stream.flush()
+
+
+def configure(*, level: str, form: Literal["json", "console"], environment: str) -> Lines:
     """Send every log line of this process, ours and the libraries', through one format to stderr."""
     join_standard_logging()
     renderer: Any = (
@@ -30,7 +71,7 @@ def configure(*, level: str, form: Literal["json", "console"], environment: str)
         if form == "json"
         else structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = Lines(environment)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=_SHARED,
@@ -43,6 +84,7 @@ def configure(*, level: str, form: Literal["json", "console"], environment: str)
     root.setLevel(level)
     logging.getLogger("pika").setLevel(logging.CRITICAL)
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    return handler
 
 
 def join_standard_logging() -> None:

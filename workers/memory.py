@@ -12,9 +12,10 @@ from dramatiq.common import join_queue
 from dramatiq.errors import QueueNotFound
 
 from workers import clock
+from workers.admission import Admission
 from workers.delivery import Carried, Delivery
 from workers.errors import QueueMissing
-from workers.hooks import JobBroker
+from workers.job_broker import JobBroker
 
 
 class MemoryBroker(JobBroker, StubBroker):
@@ -98,24 +99,33 @@ class _MemoryConsumer(Consumer):
         self.queue_name = queue_name
         self.queue: queue.Queue[bytes] = broker.queues[queue_name]
         self.timeout = timeout / 1000
+        self.admission = Admission(broker)
 
     def __next__(self) -> Delivery | None:
+        self.admission.admit(self._receive())
+        return self.admission.ready.popleft() if self.admission.ready else None
+
+    def _receive(self) -> list[Delivery]:
         try:
-            data = self.queue.get(timeout=self.timeout)
+            data = self.queue.get(timeout=self.admission.wait(self.timeout))
         except queue.Empty:
-            return None
+            return []
         delivery = Delivery(Message.decode(data), consumer=self)
         if self.broker.turn_away(delivery, self.queue_name):
             self.queue.task_done()
-            return None
-        return delivery
+            return []
+        return [delivery]
 
     def ack(self, message: Any) -> None:
-        """Forget a settled message; put any other back."""
-        if message.outcome is not None:
-            self.broker.outcomes.append((message.actor_name, message.outcome.verdict))
-        if not message.settled:
-            self.queue.put(message.encode())
-        self.queue.task_done()
+        """Dramatiq is done with a message."""
+        self.broker.conclude(message)
 
     nack = ack
+
+    def settle(self, delivery: Delivery) -> None:
+        """Forget a settled message; put any other back."""
+        if delivery.outcome is not None:
+            self.broker.outcomes.append((delivery.actor_name, delivery.outcome.verdict))
+        if not delivery.settled:
+            self.queue.put(delivery.encode())
+        self.queue.task_done()

@@ -3,9 +3,10 @@
 import os
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from dramatiq import Worker
 from dramatiq.brokers.rabbitmq import RabbitmqBroker
@@ -15,6 +16,7 @@ from pika import exceptions as amqp
 from pika.adapters.utils.connection_workflow import AMQPConnectorException
 
 from workers.consumer import RabbitmqConsumer
+from workers.delivery import Delivery
 from workers.errors import ConfigurationError
 from workers.sending import Sending
 from workers.transport import topology
@@ -73,9 +75,11 @@ class DutifulBroker(Sending, RabbitmqBroker):
         self._declaring = threading.Lock()
         self._vhost_declared = False
         self._threads = _IDLE_THREADS
-        self._pid = os.getpid()
         self._publisher: Publisher | None = None
         self._intake: Intake | None = None
+        if hasattr(os, "register_at_fork"):
+            me = weakref.ref(self)
+            os.register_at_fork(after_in_child=lambda: _forget_the_parent(me()))
         self._hosts = self.parameters if isinstance(self.parameters, list) else [self.parameters]
         for each in self._hosts:
             each.heartbeat = heartbeat_seconds
@@ -90,7 +94,8 @@ class DutifulBroker(Sending, RabbitmqBroker):
     @property
     def publisher(self) -> Publisher:
         """This process's publishing connection."""
-        self._forget_the_parent()
+        if self._publisher is not None:
+            return self._publisher
         with self._lock:
             if self._publisher is None:
                 self._publisher = Publisher(self._hosts, name="dutiful-publisher")
@@ -99,24 +104,21 @@ class DutifulBroker(Sending, RabbitmqBroker):
     @property
     def intake(self) -> Intake:
         """This process's consuming connection."""
-        self._forget_the_parent()
+        if self._intake is not None:
+            return self._intake
         with self._lock:
             if self._intake is None:
-                # Twice the threads: while one job ends, the next is at hand.
-                self._intake = Intake(self._hosts, name="dutiful-intake", threads=2 * self._threads)
+                self._intake = Intake(self._hosts, name="dutiful-intake", threads=self._threads)
             return self._intake
 
-    def _forget_the_parent(self) -> None:
-        if self._pid != os.getpid():
-            # A fork: the connections and the threads that serve them are the parent's.
-            self._pid = os.getpid()
-            self._lock, self._declaring = threading.Lock(), threading.Lock()
-            self._publisher = self._intake = None
+    def forget_the_parent(self) -> None:
+        """In a forked child: the connections and the threads that serve them are the parent's."""
+        self._lock, self._declaring = threading.Lock(), threading.Lock()
+        self._publisher = self._intake = None
 
     def close(self) -> None:
         """Settle what is settled, and close both connections."""
         super().close()
-        self._forget_the_parent()
         with self._lock:
             intake, self._intake = self._intake, None
             publisher, self._publisher = self._publisher, None
@@ -146,12 +148,13 @@ class DutifulBroker(Sending, RabbitmqBroker):
             raise SystemExit(_EXIT_UNUSABLE) from None  # trying again would never help
 
     def _hand_back_what_has_not_begun(self, worker: Worker) -> None:
+        self.is_stopping = True
         self.intake.stop()
         waiting = worker.work_queue
         with waiting.mutex:
             items, waiting.queue[:] = list(waiting.queue), []
         for item in items:
-            item.message.consumer.ack(item.message)  # not settled, so it is handed back
+            self.conclude(cast("Delivery", item.message))  # not settled, so it is handed back
             waiting.task_done()
 
     @property
@@ -230,6 +233,11 @@ class DutifulBroker(Sending, RabbitmqBroker):
                 raise QueueJoinTimeout(queue_name)  # type: ignore[no-untyped-call]
             successes = successes + 1 if self.get_queue_message_counts(queue_name)[0] == 0 else 0
             time.sleep(idle_time / 1000)
+
+
+def _forget_the_parent(broker: DutifulBroker | None) -> None:
+    if broker is not None:
+        broker.forget_the_parent()
 
 
 def _look(queue: str, channel: Any, answer: Callable[[Any], None]) -> None:

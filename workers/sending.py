@@ -14,7 +14,7 @@ from dramatiq.errors import ConnectionClosed
 from workers import envelope
 from workers.delivery import Carried
 from workers.errors import ContractError, PublishError, PublishUnconfirmed, QueueMissing
-from workers.hooks import JobBroker, refuse_to_block_an_event_loop
+from workers.job_broker import JobBroker, refuse_to_block_an_event_loop
 from workers.transport import topology
 from workers.transport.post import Post
 from workers.transport.publisher import Publisher

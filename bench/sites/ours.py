@@ -12,6 +12,7 @@ setup_broker()
 
 @actor(
     queue_name="bench",
+    short=True,
     key=MESSAGE_ID if os.environ.get("BENCH_KEY") else None,
     owner="bench",
     expects="a number",

@@ -17,7 +17,7 @@ from workers.store.migrate import migrate
 pytestmark = pytest.mark.broker
 
 SHARED = Path(__file__).parents[1] / "unit" / "workers" / "store"
-for name in ("test_engine", "test_holders", "test_keys", "test_migrate", "test_outbox", "test_ticks"):
+for name in ("test_batches", "test_engine", "test_holders", "test_keys", "test_migrate", "test_outbox", "test_ticks"):
     spec = importlib.util.spec_from_file_location(f"{name}_on_postgres", SHARED / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -111,12 +111,12 @@ def test_a_connection_cut_while_idle_is_replaced_unnoticed(engine, administrator
 
 
 def test_a_key_that_stays_locked_is_an_outage(engine):
-    claim = {"actor": "a", "key": "k", "message_id": "m", "arguments_hash": "x", "attempt": 1, "generation": 0}
+    request = keys.Request("a", "k", message_id="m", arguments_hash="x", attempt=1, generation=0)
     with begin(engine) as first, begin(engine) as second:
-        keys.claim(first, **claim, holder="h1", mine=lambda _actor, _key: True)
+        keys.claim(first, request, holder="h1")
         second.execute(text("SET LOCAL lock_timeout = '50ms'"))
         with pytest.raises(StoreUnavailable, match="lock timeout"):
-            keys.claim(second, **claim, holder="h2", mine=lambda _actor, _key: True)
+            keys.claim(second, request, holder="h2")
         second.rollback()
 
 
@@ -141,7 +141,7 @@ def test_a_key_too_long_for_an_index_is_no_outage(engine):
     letters = random.Random(1)  # a text that can't be compressed
     key = "".join(chr(letters.randrange(0x4E00, 0x9FFF)) for _ in range(4000))
     with pytest.raises(DBAPIError) as caught, begin(engine) as connection:
-        keys.complete(connection, actor="a", key=key, holder="h", fence=1)
+        keys.end(connection, keys.Ending("a", key, "h", 1, "done"))
     assert not is_outage(caught.value)
 
 
@@ -149,4 +149,4 @@ def test_a_write_to_a_standby_is_an_outage(engine):
     with engine.connect() as connection:
         connection.execute(text("SET TRANSACTION READ ONLY"))
         with pytest.raises(StoreUnavailable, match="read-only"):
-            keys.complete(connection, actor="a", key="k", holder="h", fence=1)
+            keys.end(connection, keys.Ending("a", "k", "h", 1, "done"))

@@ -5,6 +5,7 @@ from dramatiq import Broker, Middleware
 from workers.contracts import arguments_hash
 from workers.declaration import Actor
 from workers.delivery import Delivery
+from workers.errors import ContractError
 from workers.keys import KeyTemplate, checked_key
 
 
@@ -14,29 +15,34 @@ class CheckedArguments(Middleware):
     A plain Dramatiq actor has no contract: its arguments pass as they are, and its key is the message's id.
     """
 
-    def before_process_message(self, broker: Broker, message: Delivery) -> None:  # type: ignore[override]  # ours
-        """Validate.
+    def prepare(self, broker: Broker, deliveries: list[Delivery]) -> None:
+        """Validate; a message whose arguments break the contract is refused, and can never run."""
+        for delivery in deliveries:
+            try:
+                self._check(broker, delivery)
+            except ContractError as error:
+                delivery.refusal = error
 
-        Raises:
-          ContractError: the message can never run.
-        """
+    def _check(self, broker: Broker, message: Delivery) -> None:
         job = message.job
         assert job is not None  # noqa: S101  CurrentJob stands above in the list
         actor = broker.get_actor(message.actor_name)
-        checked_key(actor.actor_name, message.message_id)  # it is stored beside the key
         given = message.options.get("key")
         if not isinstance(actor, Actor):
             job.key = checked_key(actor.actor_name, given if given is not None else message.message_id)
             job.arguments_hash = arguments_hash(actor.actor_name, {"args": list(message.args), **message.kwargs})
             return
-        arguments = actor.contract.check(message.args, message.kwargs)
-        job.validated(arguments.values)
-        job.arguments_hash = arguments_hash(actor.actor_name, actor.contract.bind(message.args, message.kwargs))
+        wire = actor.contract.bind(message.args, message.kwargs)
+        arguments = actor.contract.accept(wire)
+        job.validated(arguments)
+        checked_key(actor.actor_name, message.message_id)  # it is stored beside the key, or with what the job sends
         if actor.key is None:
             job.key = None
-        elif given is not None:
+            return
+        job.arguments_hash = arguments_hash(actor.actor_name, wire)
+        if given is not None:
             job.key = checked_key(actor.actor_name, given)
         elif isinstance(actor.key, KeyTemplate):
-            job.key = actor.key(arguments.values)
+            job.key = actor.key(arguments)
         else:
-            job.key = checked_key(actor.actor_name, message.message_id)
+            job.key = message.message_id

@@ -19,17 +19,20 @@ class CurrentJob(Middleware):
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
 
+    def prepare(self, broker: Broker, deliveries: list[Delivery]) -> None:
+        """Make each message's job."""
+        for delivery in deliveries:
+            delivery.job = Job(
+                id=delivery.message_id,
+                actor=delivery.actor_name,
+                attempt=delivery.attempt,
+                generation=delivery.generation,
+                engine=self.engine,
+            )
+
     def before_process_message(self, broker: Broker, message: Delivery) -> None:  # type: ignore[override]  # ours
         """Begin."""
-        job = Job(
-            id=message.message_id,
-            actor=message.actor_name,
-            attempt=message.attempt,
-            generation=message.generation,
-            engine=self.engine,
-        )
-        message.job = job
-        enter(job)
+        enter(message.job)
 
     def after_process_message(self, broker: Broker, message: Any, *, result: Any = None, exception: Any = None) -> None:
         """End."""

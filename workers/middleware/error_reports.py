@@ -1,8 +1,8 @@
 """ErrorReports sends one report to Sentry for each job that ended as a dead letter."""
 
-from typing import Any
-
 from dramatiq import Broker, Middleware
+
+from workers.delivery import Delivery
 
 
 class ErrorReports(Middleware):
@@ -33,7 +33,7 @@ class ErrorReports(Middleware):
             disabled_integrations=[LoggingIntegration()],  # else each logged error is a second report
         )
 
-    def after_process_message(self, broker: Broker, message: Any, *, result: Any = None, exception: Any = None) -> None:
+    def ended(self, broker: Broker, message: Delivery) -> None:
         """Report a job that is dead."""
         outcome = message.outcome
         if self.dsn is None or outcome is None or outcome.verdict != "dead":

@@ -20,7 +20,7 @@ from workers.errors import (
     RetryLater,
     StoreUnavailable,
 )
-from workers.hooks import JobBroker
+from workers.job_broker import JobBroker
 
 _STORE_PAUSE = timedelta(seconds=5)
 _NO_PAUSE = timedelta(0)

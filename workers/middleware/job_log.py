@@ -1,14 +1,15 @@
 """JobLog writes one line an attempt, with the job's fields on it and on every line that the job writes."""
 
-import time
+import logging
 from typing import Any, Literal
 
 import structlog
 from dramatiq import Broker, Middleware
 
 from workers.delivery import Delivery
-from workers.logs import configure
+from workers.logs import Lines, configure, subject, subject_fields
 
+_NAME = "dutiful.jobs"
 _LEVELS = {"dead": "error", "retried": "warning", "interrupted": "warning"}
 
 
@@ -27,36 +28,33 @@ class JobLog(Middleware):
         self.form = form
         self.success_lines = success_lines
         self.environment = environment
-        self.log = structlog.stdlib.get_logger("dutiful.jobs")
+        self.log = structlog.stdlib.get_logger(_NAME)
+        self.lines: Lines | None = None
 
     def after_process_boot(self, broker: Broker) -> None:
         """Configure the logs of a worker process; other programs keep their own."""
-        configure(level=self.level, form=self.form, environment=self.environment)
+        lines = configure(level=self.level, form=self.form, environment=self.environment)
+        if self.form == "json" and logging.getLogger(_NAME).isEnabledFor(logging.INFO):
+            self.lines = lines
 
     def before_process_message(self, broker: Broker, message: Delivery) -> None:  # type: ignore[override]  # ours
-        """Bind the job's fields."""
-        structlog.contextvars.bind_contextvars(
-            message_id=message.message_id,
-            actor=message.actor_name,
-            queue=message.queue_name,
-            attempt=message.attempt,
-        )
+        """Put the job's fields on every line that it writes."""
+        subject.set(message)
 
     def after_process_message(self, broker: Broker, message: Any, *, result: Any = None, exception: Any = None) -> None:
-        """Write the line."""
-        self._write(message)
-        structlog.contextvars.clear_contextvars()
+        """Put them on no other line."""
+        subject.set(None)
 
     def after_skip_message(self, broker: Broker, message: Any) -> None:
-        """Write the line."""
-        self._write(message)
-        structlog.contextvars.clear_contextvars()
+        """Put them on no other line."""
+        subject.set(None)
 
-    def _write(self, message: Delivery) -> None:
+    def ended(self, broker: Broker, message: Delivery) -> None:
+        """Write the line."""
         outcome = message.outcome
         if outcome is None or (outcome.verdict == "succeeded" and not self.success_lines):
             return
-        fields: dict[str, Any] = {"duration_ms": round((time.monotonic() - message.began) * 1000, 1)}
+        fields: dict[str, Any] = {**subject_fields(message), "duration_ms": round(message.took * 1000, 1)}
         if message.job is not None and message.job.key is not None:
             fields["key"] = message.job.key
         if outcome.reason:
@@ -67,4 +65,7 @@ class JobLog(Middleware):
             fields["error"] = f"{type(outcome.error).__name__}: {outcome.error}"
         if outcome.verdict in {"dead", "retried"}:
             fields["exc_info"] = outcome.error
+        if self.lines is not None and outcome.verdict == "succeeded":
+            self.lines.write("job_succeeded", "info", _NAME, fields)
+            return
         getattr(self.log, _LEVELS.get(outcome.verdict, "info"))(f"job_{outcome.verdict}", **fields)

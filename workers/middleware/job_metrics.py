@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dramatiq import Broker, Message, Middleware
 
@@ -13,7 +13,10 @@ from workers import exposition
 from workers.declaration import Actor
 from workers.delivery import Delivery
 
-_OUTCOMES = ("succeeded", "dead", "duplicate", "superseded")
+if TYPE_CHECKING:
+    from workers.counters import JobCounters
+
+_OUTCOMES = frozenset({"succeeded", "dead", "duplicate", "superseded"})
 _ATTEMPTS = {"succeeded": "succeeded", "retried": "retried", "dead": "failed", "interrupted": "interrupted"}
 
 
@@ -32,6 +35,7 @@ class JobMetrics(Middleware):
         self.directory = directory
         self.environment = environment
         self.beat: exposition.Beat | None = None
+        self._counters: dict[tuple[str, str], JobCounters] = {}
 
     @property
     def forks(self) -> list[Callable[[], int]]:
@@ -45,18 +49,9 @@ class JobMetrics(Middleware):
 
         metrics.build_info.labels(version("dutiful"), self.environment).set(1)
         for actor in broker.actors.values():
-            job = (actor.queue_name, actor.actor_name)
             owner = actor.card.owner if isinstance(actor, Actor) else ""
             metrics.actor_info.labels(actor.actor_name, actor.queue_name, owner).set(1)
-            metrics.jobs_enqueued.labels(*job)
-            metrics.redeliveries.labels(*job)
-            metrics.jobs_running.labels(*job)
-            for each in (metrics.job_duration, metrics.job_wait, metrics.job_total):
-                each.labels(*job)
-            for outcome in _OUTCOMES:
-                metrics.jobs_finished.labels(*job, outcome)
-            for outcome in _ATTEMPTS.values():
-                metrics.job_attempts.labels(*job, outcome)
+            self._of(actor.queue_name, actor.actor_name)
 
     def before_worker_boot(self, broker: Broker, worker: Any) -> None:
         """Begin to beat, where somebody listens: in a process that the `dramatiq` command started."""
@@ -71,49 +66,51 @@ class JobMetrics(Middleware):
 
     def after_enqueue(self, broker: Broker, message: Message[Any], delay: Any) -> None:
         """Count a message that was sent."""
-        from workers import metrics  # noqa: PLC0415  not before share()
-
-        metrics.jobs_enqueued.labels(message.queue_name, message.actor_name).inc()
+        self._of(message.queue_name, message.actor_name).enqueued.inc()
 
     def before_process_message(self, broker: Broker, message: Delivery) -> None:  # type: ignore[override]  # ours
         """Begin to count an attempt."""
-        from workers import metrics  # noqa: PLC0415  not before share()
-
-        job = (message.queue_name, message.actor_name)
+        job = self._of(message.queue_name, message.actor_name)
         message.counted = True
-        metrics.jobs_running.labels(*job).inc()
+        job.running.inc()
         if message.redelivered:
-            metrics.redeliveries.labels(*job).inc()
+            job.redeliveries.inc()
         if message.attempt == 1 and not message.options.get("deferrals"):
-            metrics.job_wait.labels(*job).observe(max(0, time.time() - message.message_timestamp / 1000))
+            job.wait.observe(max(0, time.time() - message.message_timestamp / 1000))
 
     def after_process_message(self, broker: Broker, message: Any, *, result: Any = None, exception: Any = None) -> None:
-        """Count how it ended."""
-        self._count(message)
+        """It runs no longer."""
+        if message.counted:
+            self._of(message.queue_name, message.actor_name).running.dec()
 
     def after_skip_message(self, broker: Broker, message: Any) -> None:
+        """It runs no longer."""
+        if message.counted:
+            self._of(message.queue_name, message.actor_name).running.dec()
+
+    def ended(self, broker: Broker, message: Delivery) -> None:
         """Count how it ended."""
-        self._count(message)
-
-    def _count(self, message: Delivery) -> None:
-        from workers import metrics  # noqa: PLC0415  not before share()
-
-        if not message.counted:
-            return
-        job = (message.queue_name, message.actor_name)
-        metrics.jobs_running.labels(*job).dec()
         outcome = message.outcome
-        if outcome is None:
-            return
+        assert outcome is not None  # noqa: S101  what has no outcome has not ended
+        job = self._of(message.queue_name, message.actor_name)
         if outcome.verdict in _ATTEMPTS:
-            metrics.job_attempts.labels(*job, _ATTEMPTS[outcome.verdict]).inc()
-            metrics.job_duration.labels(*job).observe(time.monotonic() - message.began)
+            job.attempts[_ATTEMPTS[outcome.verdict]].inc()
+            job.duration.observe(message.took)
         if outcome.verdict in _OUTCOMES:
-            metrics.jobs_finished.labels(*job, outcome.verdict).inc()
-            metrics.job_total.labels(*job).observe(max(0, time.time() - message.message_timestamp / 1000))
+            job.finished[outcome.verdict].inc()
+            job.total.observe(max(0, time.time() - message.message_timestamp / 1000))
         if outcome.verdict == "deferred":
-            metrics.jobs_deferred.labels(*job, outcome.reason).inc()
+            job.deferred(outcome.reason).inc()
         if outcome.verdict == "dead":
-            metrics.jobs_dead_lettered.labels(*job, outcome.reason).inc()
+            job.dead_lettered(outcome.reason).inc()
         if outcome.error is not None and outcome.verdict in {"retried", "dead"}:
-            metrics.job_exceptions.labels(message.actor_name, type(outcome.error).__name__).inc()
+            job.exceptions(type(outcome.error).__name__).inc()
+
+    def _of(self, queue: str, actor: str) -> "JobCounters":
+        """The counters of one actor: looked up once, and not for each job."""
+        found = self._counters.get((queue, actor))
+        if found is None:
+            from workers.counters import JobCounters  # noqa: PLC0415  not before share()
+
+            found = self._counters[queue, actor] = JobCounters(queue, actor)
+        return found

@@ -1,15 +1,14 @@
 """A key's row says what has become of a job, so that no job takes effect twice.
 
-    (no row) ──claim──▶ running ──complete──▶ done
-       waiting ──claim──▶ │ │ ──bury──▶ dead ──claim, higher generation──▶ running
+    (no row) ──claim──▶ running ──end──▶ done
+       waiting ──claim──▶ │ │ ──end──▶ dead ──claim, higher generation──▶ running
           ▲               │ │
-          └─wait, release─┘ └──claim, its holder is dead──▶ running, fence + 1
+          └──────end──────┘ └──claim, its holder is dead──▶ running, fence + 1
 
 *discarded* and *canceled* are set by people. Every ending names holder and fence of its claim: who was taken over can't
 end the job. The caller owns the transaction; a row that was claimed stays locked until it ends.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -57,35 +56,57 @@ class Claim:
     recorded: Record | None = None
 
 
-def claim(
-    connection: Connection,
-    *,
-    actor: str,
-    key: str,
-    message_id: str,
-    arguments_hash: str,
-    attempt: int,
-    generation: int,
-    holder: str,
-    mine: Callable[[str, str], bool],
-) -> Claim:
+@dataclass(frozen=True)
+class Request:
+    """A message that asks for its key."""
+
+    actor: str
+    key: str
+    message_id: str
+    arguments_hash: str
+    attempt: int
+    generation: int
+
+    def row(self, holder: str) -> dict[str, Any]:
+        """What the key's row says once the message has it, but for fence and times."""
+        return {
+            "state": "running",
+            "arguments_hash": self.arguments_hash,
+            "message_id": self.message_id,
+            "attempt": self.attempt,
+            "generation": self.generation,
+            "holder": holder,
+        }
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How an attempt that held a claim has ended.
+
+    Attributes:
+      state: what the job is now: waiting, done or dead.
+      attempt: the next one, where this one was spent; older copies of the message are superseded from then on.
+    """
+
+    actor: str
+    key: str
+    holder: str
+    fence: int
+    state: State
+    attempt: int | None = None
+
+
+def claim(connection: Connection, request: Request, *, holder: str) -> Claim:
     """Claim a key for one attempt. Of any number of racing messages, one is told to run.
 
     Parameters:
-      holder: the id of this process's lease.
-      mine: whether this very process is still running (actor, key); asked only when the row says that it is.
+      holder: the id of this process's lease. A row that says it is this holder's was left behind: the caller asks for
+        no key that it runs.
 
     Raises:
       StoreUnavailable: nothing is known; nothing may run.
     """
-    wanted = {
-        "state": "running",
-        "arguments_hash": arguments_hash,
-        "message_id": message_id,
-        "attempt": attempt,
-        "generation": generation,
-        "holder": holder,
-    }
+    actor, key, wanted = request.actor, request.key, request.row(holder)
     with outages("a key could not be claimed"):
         while True:
             time = moment(connection)
@@ -94,52 +115,45 @@ def claim(
                 return Claim("run", fence=1)
             row = _read(connection, _one(actor, key).with_for_update())
             if row is not None:  # else it was purged between the two statements: it is new after all
-                break
-        outcome = _ended_or_stale(row, arguments_hash, attempt, generation) or _free(connection, row, holder, mine)
-        if outcome != "run":
-            return Claim(outcome, recorded=row)
-        _change(connection, actor, key, wanted | {"fence": row.fence + 1, "updated_at": time})
-        return Claim("run", fence=row.fence + 1, recorded=row)
+                return claim_known(connection, row, request, holder=holder)
 
 
-def complete(connection: Connection, *, actor: str, key: str, holder: str, fence: int) -> None:
-    """The job succeeded.
+def claim_known(connection: Connection, row: Record, request: Request, *, holder: str) -> Claim:
+    """As `claim`, for a key whose row has been read and is locked."""
+    outcome = _ended_or_stale(row, request) or _free(connection, row, holder)
+    if outcome != "run":
+        return Claim(outcome, recorded=row)
+    fence = row.fence + 1
+    with outages("a key could not be claimed"):
+        values = request.row(holder) | {"fence": fence, "updated_at": moment(connection)}
+        _change(connection, row.actor, row.key, values)
+    return Claim("run", fence=fence, recorded=row)
+
+
+def end(connection: Connection, ending: Ending) -> None:
+    """Record how an attempt has ended.
 
     Raises:
       ClaimLost: the job was taken over, or ended by somebody else: roll back.
       StoreUnavailable: the store can't be reached.
     """
-    _end(connection, actor, key, holder, fence, state="done")
-
-
-def wait(connection: Connection, *, actor: str, key: str, holder: str, fence: int, attempt: int) -> None:
-    """The attempt failed, and `attempt` is the next one; older copies of the message are superseded from now on.
-
-    Raises:
-      ClaimLost: the job was taken over, or ended by somebody else.
-      StoreUnavailable: the store can't be reached.
-    """
-    _end(connection, actor, key, holder, fence, state="waiting", attempt=attempt)
-
-
-def bury(connection: Connection, *, actor: str, key: str, holder: str, fence: int) -> None:
-    """The job is a dead letter: it blocks duplicates until a message of a higher generation comes.
-
-    Raises:
-      ClaimLost: the job was taken over, or ended by somebody else.
-      StoreUnavailable: the store can't be reached.
-    """
-    _end(connection, actor, key, holder, fence, state="dead")
-
-
-def release(connection: Connection, *, actor: str, key: str, holder: str, fence: int) -> None:
-    """The job is put back, and no attempt is spent.
-
-    Raises:
-      ClaimLost: the job was taken over, or ended by somebody else.
-      StoreUnavailable: the store can't be reached.
-    """
-    _end(connection, actor, key, holder, fence, state="waiting")
+    actor, key, holder, fence = ending.actor, ending.key, ending.holder, ending.fence
+    with outages(f"a job could not be recorded as {ending.state}"):
+        time = moment(connection)
+        values = {"state": ending.state, "holder": None, "updated_at": time}
+        spent = {} if ending.attempt is None else {"attempt": ending.attempt}
+        if _change(connection, actor, key, values | spent, holder=holder, fence=fence):
+            return
+        # A claim whose row is gone was lost with it, and harms nobody: the ending is what counts.
+        lost = {"actor": actor, "key": key, "attempt": 0, "generation": 0, "fence": fence, "created_at": time}
+        if insert_unless_there(connection, tables.keys, lost | values | spent):
+            return
+        row = _read(connection, _one(actor, key))
+    raise ClaimLost(
+        f"{actor} {key} could not be recorded as {ending.state}",
+        expected=f"running, holder {holder}, fence {fence}",
+        received="no row" if row is None else f"{row.state}, holder {row.holder}, fence {row.fence}",
+    )
 
 
 def find(connection: Connection, actor: str, key: str) -> Record | None:
@@ -152,46 +166,24 @@ def find(connection: Connection, actor: str, key: str) -> Record | None:
         return _read(connection, _one(actor, key))
 
 
-def _ended_or_stale(row: Record, arguments_hash: str, attempt: int, generation: int) -> Result | None:
+def _ended_or_stale(row: Record, request: Request) -> Result | None:
     """What the row alone decides about a message; None: it may run, unless somebody runs it."""
-    if (generation, attempt) < (row.generation, row.attempt):
+    if (request.generation, request.attempt) < (row.generation, row.attempt):
         return "superseded"
-    if generation == row.generation and row.arguments_hash not in {None, arguments_hash}:
+    if request.generation == row.generation and row.arguments_hash not in {None, request.arguments_hash}:
         return "conflict"
     if row.state in {"done", "discarded", "canceled"}:
         return "duplicate"
-    if row.state == "dead" and generation == row.generation:
+    if row.state == "dead" and request.generation == row.generation:
         return "duplicate"
     return None
 
 
-def _free(connection: Connection, row: Record, holder: str, mine: Callable[[str, str], bool]) -> Result:
-    if row.state != "running" or row.holder is None:
+def _free(connection: Connection, row: Record, holder: str) -> Result:
+    if row.state != "running" or row.holder in {None, holder}:
         return "run"
-    if row.holder == holder:
-        return "running" if mine(row.actor, row.key) else "run"
+    assert row.holder is not None  # noqa: S101  narrows the type
     return "running" if holders.is_alive(connection, row.holder) else "run"
-
-
-def _end(
-    connection: Connection, actor: str, key: str, holder: str, fence: int, *, state: State, attempt: int | None = None
-) -> None:
-    with outages(f"a job could not be recorded as {state}"):
-        time = moment(connection)
-        values = {"state": state, "holder": None, "updated_at": time}
-        spent = {} if attempt is None else {"attempt": attempt}
-        if _change(connection, actor, key, values | spent, holder=holder, fence=fence):
-            return
-        # A claim whose row is gone was lost with it, and harms nobody: the ending is what counts.
-        lost = {"actor": actor, "key": key, "attempt": 0, "generation": 0, "fence": fence, "created_at": time}
-        if insert_unless_there(connection, tables.keys, lost | values | spent):
-            return
-        row = _read(connection, _one(actor, key))
-    raise ClaimLost(
-        f"{actor} {key} could not be recorded as {state}",
-        expected=f"running, holder {holder}, fence {fence}",
-        received="no row" if row is None else f"{row.state}, holder {row.holder}, fence {row.fence}",
-    )
 
 
 def _change(

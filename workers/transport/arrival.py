@@ -2,7 +2,10 @@
 
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from workers.transport.subscription import Subscription
 
 
 class Stream:
@@ -10,17 +13,19 @@ class Stream:
 
     Attributes:
       channel: pika's.
+      subscription: whose messages come here.
       open: the tags that were delivered here and are not settled, lowest first; only the link's thread touches it.
       is_gone: nothing can be settled here any more; RabbitMQ gives the messages out again.
     """
 
-    def __init__(self, channel: Any) -> None:
+    def __init__(self, channel: Any, subscription: "Subscription") -> None:
         self.channel = channel
+        self.subscription = subscription
         self.open: OrderedDict[int, None] = OrderedDict()
         self.is_gone = False
 
 
-@dataclass(slots=True, frozen=True)
+@dataclass(slots=True)
 class Arrival:
     """One message as it came, and the channel that it must be settled on."""
 

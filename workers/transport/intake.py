@@ -1,7 +1,6 @@
 """The intake hands out messages from RabbitMQ while a thread is idle, and settles them where they came from."""
 
 import threading
-import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -11,56 +10,12 @@ import pika
 
 from workers.transport.arrival import Arrival, Stream
 from workers.transport.connection import Link
+from workers.transport.subscription import Depth, Room, Subscription
 
 # What is handed back returns at once; this keeps a fault that lasts from spinning.
 _HAND_BACK_SECONDS: Final = 1.0
 # The latest that an acknowledgement leaves.
 _FLUSH_SECONDS: Final = 0.002
-
-
-class Subscription:
-    """One queue of the intake.
-
-    Attributes:
-      is_urgent: tells from its properties that a message can't wait until a thread is idle.
-      problem: why the broker ended it; it must be made anew.
-    """
-
-    def __init__(self, intake: "Intake", queue: str, prefetch: int, is_urgent: Callable[[Any], bool]) -> None:
-        self.queue = queue
-        self.prefetch = prefetch
-        self.is_urgent = is_urgent
-        self.problem: BaseException | None = None
-        self.stream: Stream | None = None
-        self.is_opening = False  # only the link's thread
-        self.waiting: deque[Arrival] = deque()
-        self.urgent: deque[Arrival] = deque()
-        self.news = threading.Condition(intake.lock)
-        self._intake = intake
-
-    @property
-    def is_connected(self) -> bool:
-        """Whether messages can come."""
-        return self.stream is not None and not self.stream.is_gone
-
-    def take(self, seconds: float) -> Arrival | None:
-        """The next message, once one is here that is urgent or a thread is idle; None when none is in time."""
-        deadline = time.monotonic() + seconds
-        with self.news:
-            while self._intake.is_stopped or not (self.urgent or (self.waiting and self._intake.free > 0)):
-                left = deadline - time.monotonic()
-                if left <= 0 or self.problem is not None:
-                    return None
-                self.news.wait(left)
-            self._intake.free -= 1
-            return (self.urgent or self.waiting).popleft()
-
-    def forget(self) -> list[Arrival]:
-        """Hand none of those out that wait, and return them. Holds the lock."""
-        forgotten = [*self.urgent, *self.waiting]
-        self.urgent.clear()
-        self.waiting.clear()
-        return forgotten
 
 
 class Intake:
@@ -69,13 +24,14 @@ class Intake:
     Parameters:
       hosts: as Link takes them.
       name: of the connection.
-      threads: how many messages may be handed out and not yet settled.
+      threads: how many jobs run at once.
     """
 
     def __init__(self, hosts: Sequence[Any], *, name: str, threads: int) -> None:
         self.lock = threading.Lock()
-        self.free = threads
+        self.threads = threads
         self.stale_settlements = 0
+        self._shared = Room(threads)
         self._subscriptions: OrderedDict[str, Subscription] = OrderedDict()
         self._settled: deque[tuple[Arrival, bool]] = deque()
         self._flush_is_due = False
@@ -84,9 +40,19 @@ class Intake:
         self._connection: Any = None  # only the link's thread
         self.link = Link(hosts, name=name, opened=self._opened, lost=self._lost)
 
-    def subscribe(self, queue: str, prefetch: int, is_urgent: Callable[[Any], bool] = lambda _: False) -> Subscription:
-        """Begin to consume a queue that exists."""
-        subscription = Subscription(self, queue, prefetch, is_urgent)
+    def subscribe(
+        self, queue: str, *, short: bool = False, is_urgent: Callable[[Any], bool] = lambda _: False
+    ) -> Subscription:
+        """Begin to consume a queue that exists.
+
+        Parameters:
+          short: its jobs are short, so that many are fetched ahead.
+          is_urgent: tells from its properties that a message can't wait until a thread is idle.
+        """
+        depth = Depth.of(self.threads, short=short)
+        room = self._shared if depth.is_shared else Room(depth.handed_out)
+        subscription = Subscription(self.lock, queue, depth, room, is_urgent)
+        subscription.is_held_up = self.is_stopped
         with self.lock:
             self._subscriptions[queue] = subscription
             first, self._started = not self._started, True
@@ -104,9 +70,13 @@ class Intake:
 
     def settle(self, arrival: Arrival, *, accepted: bool) -> None:
         """Acknowledge a message, or hand it back. On a channel that is gone, nothing happens and it is counted."""
+        subscription = arrival.stream.subscription
         with self.lock:
-            self.free += 1
-            self._tell_the_next()
+            subscription.room.taken -= 1
+            if not subscription.depth.is_shared:
+                self._tell(subscription)
+            elif self._subscriptions:
+                self._tell_the_next()
             if arrival.stream.is_gone:
                 self.stale_settlements += 1
                 return
@@ -119,6 +89,8 @@ class Intake:
         """Fetch no more, and hand back at once what waits here. What was handed out can still be settled."""
         with self.lock:
             self.is_stopped = True  # now: what is settled from here on makes room for nothing
+            for subscription in self._subscriptions.values():
+                subscription.is_held_up = True
         self.link.call(self._stop)
 
     def close(self) -> None:
@@ -126,12 +98,18 @@ class Intake:
         self.link.call(self._flush)
         self.link.close()
 
+    def _tell(self, subscription: Subscription) -> bool:
+        """Wake who waits for this queue, if there is something. Holds the lock."""
+        if not subscription.has_something:
+            return False
+        subscription.news.notify()
+        return True
+
     def _tell_the_next(self) -> None:
         """Wake one queue that has something, in turn, so that none starves another. Holds the lock."""
         for queue, subscription in self._subscriptions.items():
-            if subscription.waiting:
+            if subscription.depth.is_shared and self._tell(subscription):
                 self._subscriptions.move_to_end(queue)
-                subscription.news.notify()
                 return
 
     # From here on, everything runs on the link's thread.
@@ -160,11 +138,11 @@ class Intake:
 
     def _channel_opened(self, subscription: Subscription, channel: Any) -> None:
         subscription.is_opening = False
-        stream = subscription.stream = Stream(channel)
+        stream = subscription.stream = Stream(channel, subscription)
         channel.add_on_close_callback(partial(self._channel_closed, subscription, stream))
         # A queue that was deleted, or its leader lost: the broker ends the consumer, and not the channel.
         channel.add_on_cancel_callback(lambda frame: channel.close(320, f"consumer canceled: {frame}"))
-        channel.basic_qos(prefetch_count=subscription.prefetch)
+        channel.basic_qos(prefetch_count=subscription.depth.fetched)
         channel.basic_consume(subscription.queue, partial(self._arrived, subscription, stream))
 
     def _channel_closed(self, subscription: Subscription, stream: Stream, _channel: Any, reason: BaseException) -> None:
@@ -191,8 +169,7 @@ class Intake:
         is_urgent = subscription.is_urgent(properties)
         with self.lock:
             (subscription.urgent if is_urgent else subscription.waiting).append(arrival)
-            if is_urgent or self.free > 0:
-                subscription.news.notify()
+            self._tell(subscription)
 
     def _flush(self) -> None:
         with self.lock:

@@ -11,7 +11,7 @@ from workers.errors import DutifulError
 
 TREE = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, DutifulError)]
 MORE = {"RetryLater": {"delay": timedelta(seconds=1)}, "Deferred": {"why": "w", "delay": timedelta(seconds=1)}}
-MORE["HookFailed"] = MORE["Deferred"]
+MORE["HookFailed"] = MORE["KeyInHand"] = MORE["Deferred"]
 
 
 def made(kind):

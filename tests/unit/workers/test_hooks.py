@@ -1,5 +1,6 @@
 """Hooks fail closed: whichever hook of whichever middleware raises, nothing is lost and nothing runs unprotected."""
 
+import threading
 from datetime import timedelta
 
 import pytest
@@ -9,6 +10,7 @@ from workers import actor
 from workers.broker import build_middleware, setup_broker
 from workers.delivery import Delivery
 from workers.settings import Settings
+from workers.store import keys
 from workers.transport.arrival import Arrival, Stream
 
 CARD = {"owner": "tests", "expects": "nothing", "rollback": "none"}
@@ -32,10 +34,12 @@ def broken(monkeypatch):
         def fail(*_, **__):
             raise RuntimeError(f"{name}.{hook}")
 
-        monkeypatch.setattr(middleware, hook, fail, raising=True)
+        monkeypatch.setattr(middleware, hook, fail, raising=False)
+        BROKER._found.clear()
 
     ran.clear()
-    return break_it
+    yield break_it
+    BROKER._found.clear()
 
 
 def test_the_order_is_one_list():
@@ -76,12 +80,49 @@ def test_an_error_after_a_skip_leaves_it_unsettled(jobs, broken, name):
     assert not delivery.settled
 
 
+@pytest.mark.parametrize("name", CHAIN)
+def test_an_error_while_it_is_prepared_puts_it_back_and_runs_nothing(jobs, broken, name):
+    broken(name, "prepare")
+    watched.send()
+
+    jobs.run()
+
+    assert ran == []
+    assert len(jobs.broker.delayed) == 1, "put back once, for later"
+    assert jobs.broker.delayed[0][2].options.get("attempt", 1) == 1, "no attempt is spent"
+
+
+@pytest.mark.parametrize("name", CHAIN)
+def test_an_error_once_it_has_ended_leaves_it_unsettled(jobs, broken, name):
+    broken(name, "ended")
+    delivery = delivered(jobs)
+    BROKER.emit_after("process_message", delivery, result=None)
+
+    settled = conclude(delivery)
+
+    assert not settled
+
+
 def test_without_an_error_it_is_settled(jobs):
     delivery = delivered(jobs)
 
     BROKER.emit_after("process_message", delivery, result=None)
 
-    assert delivery.settled
+    assert conclude(delivery)
+
+
+def test_what_no_hook_has_seen_goes_back_as_it_came(jobs, monkeypatch):
+    delivery = delivered(jobs, begin=False)
+    monkeypatch.setattr(BROKER, "is_stopping", True)
+
+    with pytest.raises(SkipMessage):
+        BROKER.emit_before("process_message", delivery)
+    BROKER.emit_after("skip_message", delivery)
+
+    assert not conclude(delivery)
+    assert delivery.outcome is None
+    with jobs.store.begin() as connection:
+        assert keys.find(connection, "watched", delivery.message_id).state == "waiting", "anybody may claim it"
 
 
 def test_an_interrupt_during_the_after_hooks_runs_them_no_second_time(jobs):
@@ -96,7 +137,7 @@ def test_an_interrupt_during_the_after_hooks_runs_them_no_second_time(jobs):
 
 
 def test_a_delivery_of_a_channel_that_is_gone_does_not_run(jobs):
-    stream = Stream(channel=None)
+    stream = Stream(channel=None, subscription=None)
     stream.is_gone = True
     arrival = Arrival(stream, tag=1, redelivered=False, properties=None, body=b"")
 
@@ -129,9 +170,29 @@ def test_an_unknown_actor_is_put_back_for_ten_minutes_and_then_dead(jobs):
     assert letter["message"].options["deferrals"] >= 10
 
 
-def delivered(jobs):
+class Consumer:
+    """What became of a delivery."""
+
+    def __init__(self):
+        self.settled = threading.Event()
+
+    def settle(self, _):
+        self.settled.set()
+
+
+def delivered(jobs, *, begin=True):
     """A delivery that every before-hook has seen."""
-    delivery = Delivery(watched.message())
-    next(each for each in BROKER.middleware if type(each).__name__ == "Idempotency").before_worker_boot(BROKER, None)
-    BROKER.emit_before("process_message", delivery)
+    idempotency = next(each for each in BROKER.middleware if type(each).__name__ == "Idempotency")
+    idempotency.before_worker_boot(BROKER, None)
+    delivery = Delivery(watched.message(), consumer=Consumer())
+    BROKER.prepare([delivery])
+    if begin:
+        BROKER.emit_before("process_message", delivery)
     return delivery
+
+
+def conclude(delivery):
+    """Whether it was acknowledged in the end."""
+    BROKER.conclude(delivery)
+    assert delivery.consumer.settled.wait(5)
+    return delivery.settled

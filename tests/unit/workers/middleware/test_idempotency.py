@@ -1,21 +1,18 @@
 """Idempotency: a job takes effect once."""
 
-import threading
 from datetime import timedelta
 
 import pytest
 from sqlalchemy import text
 
-from workers import actor, current_job
+from workers import actor, admission, current_job, endings
 from workers.broker import setup_broker
 from workers.contracts import arguments_hash
 from workers.errors import PermanentFailure, PublishRefused, StoreUnavailable
-from workers.middleware import idempotency
-from workers.store import keys, outbox
+from workers.store import batches, keys, outbox
 
 CARD = {"owner": "tests", "expects": "nothing", "rollback": "none"}
 BROKER = setup_broker()
-IDEMPOTENCY = next(each for each in BROKER.middleware if type(each).__name__ == "Idempotency")
 ran = []
 trouble = []
 
@@ -25,6 +22,8 @@ def charge(order: int, amount: int = 1) -> None:
     ran.append(order)
     if trouble and isinstance(trouble[0], Exception):
         raise trouble[0]
+    if trouble and callable(trouble[0]):
+        trouble[0]()
 
 
 @actor(**CARD, key=None, actor_name="ping")
@@ -100,6 +99,8 @@ def test_a_key_that_comes_with_other_arguments_is_a_dead_letter(jobs):
     charge.send(order=1)
     charge.send(order=1, amount=2)
 
+    jobs.run()
+    jobs.clock.advance(timedelta(minutes=1))  # had it come while the first ran, it would have been put back once
     jobs.run()
 
     assert ran == [1]
@@ -177,7 +178,7 @@ def test_a_job_that_is_running_elsewhere_is_put_back_without_a_charge(jobs):
     assert waiting.options.get("attempt", 1) == 1
 
     with jobs.store.begin() as connection:
-        keys.complete(connection, actor="charge", key="1", holder=claim[0], fence=claim[1])
+        keys.end(connection, keys.Ending("charge", "1", *claim, "done"))
     jobs.clock.advance(timedelta(minutes=1))
     jobs.run()
     assert ran == []
@@ -256,54 +257,58 @@ def test_a_second_transaction_does_not_undo_the_first(jobs):
     assert jobs.dead_letters == []
 
 
-def test_while_the_store_is_away_nothing_runs_and_nothing_is_charged(jobs, monkeypatch):
-    monkeypatch.setattr(idempotency, "_PATIENCE", timedelta(0))
-    monkeypatch.setattr(idempotency, "_PROBE_SECONDS", 0.01)
+def test_while_the_store_is_away_nothing_runs_and_nothing_is_published(jobs, monkeypatch):
+    monkeypatch.setattr(admission, "_PROBE_SECONDS", 0.01)
+    claim = batches.claim
+    outage = iter([True, True, True, False])
 
-    def away(*_, **__):
-        raise StoreUnavailable("away")
+    def away_at_first(*args, **options):
+        if next(outage):
+            assert 1 not in ran
+            raise StoreUnavailable("away")
+        return claim(*args, **options)
 
-    with monkeypatch.context() as outage:
-        outage.setattr(keys, "claim", away)
-        charge.send(order=1)
-        jobs.run()
-        assert ran == []
-        assert jobs.broker.delayed[0][2].options.get("attempt", 1) == 1
-    jobs.clock.advance(timedelta(minutes=1))
+    monkeypatch.setattr(batches, "claim", away_at_first)
+    charge.send(order=1)
+    ping.send()
     jobs.run()
-    assert ran == [1]
+
+    assert ran == ["ping", 1], "a job without a record needs no store"
+    assert len(jobs.published) == 2
+    assert jobs.outcomes == [("ping", "succeeded"), ("charge", "succeeded")]
 
 
-def test_a_short_outage_is_waited_out(jobs, monkeypatch):
-    monkeypatch.setattr(idempotency, "_PROBE_SECONDS", 0.01)
-    claim = keys.claim
+def test_an_ending_waits_for_the_store_and_nothing_is_settled_before(jobs, monkeypatch):
+    monkeypatch.setattr(endings, "_PROBE_SECONDS", 0.01)
+    end = batches.end
     outage = iter([True, True, False])
 
-    def away_at_first(*args, **kwargs):
+    def away_at_first(*args):
         if next(outage):
+            assert jobs.outcomes == []
             raise StoreUnavailable("away")
-        return claim(*args, **kwargs)
+        return end(*args)
 
-    monkeypatch.setattr(keys, "claim", away_at_first)
+    monkeypatch.setattr(batches, "end", away_at_first)
     charge.send(order=1)
     jobs.run()
 
     assert ran == [1]
-    assert jobs.broker.delayed == []
+    assert jobs.outcomes == [("charge", "succeeded")]
+    assert state(jobs, "charge", "1") == "done"
 
 
-def test_a_thread_that_waits_for_the_store_lets_go_at_shutdown(jobs, monkeypatch):
-    def away(*_, **__):
-        threading.Timer(0.2, IDEMPOTENCY.before_worker_shutdown, [BROKER, None]).start()
-        raise StoreUnavailable("away")
+def test_a_job_that_was_taken_over_meanwhile_is_handed_back_and_counts_once(jobs, monkeypatch):
+    def taken_over():
+        with jobs.store.begin() as connection:
+            connection.execute(text("UPDATE dutiful_keys SET fence = fence + 1, state = 'done', holder = NULL"))
 
-    monkeypatch.setattr(IDEMPOTENCY, "_stopping", threading.Event())
-    with monkeypatch.context() as outage:
-        outage.setattr(keys, "claim", away)
-        charge.send(order=1)
-        jobs.run()
+    trouble.append(taken_over)
+    charge.send(order=1)
+    jobs.run()
 
-    assert len(jobs.broker.delayed) == 1
+    assert ran == [1]
+    assert jobs.outcomes == [("charge", "interrupted"), ("charge", "duplicate")]
 
 
 def claimed_by_another_process(jobs, message):
@@ -316,15 +321,6 @@ def claimed_by_another_process(jobs, message):
             ),
             {"now": jobs.clock.now().isoformat(), "later": "2999-01-01 00:00:00.000000"},
         )
-        claim = keys.claim(
-            connection,
-            actor="charge",
-            key="1",
-            message_id=message.message_id,
-            arguments_hash=arguments_hash("charge", {"order": 1}),
-            attempt=1,
-            generation=0,
-            holder="other",
-            mine=lambda *_: False,
-        )
+        asked = keys.Request("charge", "1", message.message_id, arguments_hash("charge", {"order": 1}), 1, 0)
+        claim = keys.claim(connection, asked, holder="other")
     return "other", claim.fence

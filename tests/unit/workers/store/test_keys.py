@@ -1,9 +1,13 @@
+import os
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import delete, update
+from sqlalchemy import delete, select, update
 
 from workers.errors import ClaimLost
 from workers.store import keys, outbox, tables
@@ -12,16 +16,41 @@ from workers.store.holders import Holder
 
 JOB = {"actor": "content.build", "key": "post 1"}
 MESSAGE = JOB | {"message_id": "m-1", "arguments_hash": "abc", "attempt": 1, "generation": 0}
+PROOF = bool(os.environ.get("PROOF"))
+RACES = 10_000 if PROOF else 1_000
+
+# Answers each line of keys with those that it ran; an effect names the process that it comes from.
+TAKE_WHAT_IS_FREE = """
+import os, sys
+from workers.store import keys, outbox
+from workers.store.engine import begin, create_store_engine
+from workers.store.holders import Holder
+engine = create_store_engine(sys.argv[1])
+holder = Holder.register(engine)
+holder.start()
+print("ready", flush=True)
+for line in sys.stdin:
+    ran = []
+    for key in line.split():
+        with begin(engine) as connection:
+            claim = keys.claim(connection, keys.Request("a", key, "m", "abc", 1, 0), holder=holder.id)
+        if claim.outcome == "run":
+            with begin(engine) as connection:
+                outbox.add(connection, actor="a", key=key, messages=[outbox.Outgoing(f"{key} by {os.getpid()}", b"")])
+                keys.end(connection, keys.Ending("a", key, holder.id, claim.fence, "done"))
+            ran.append(key)
+    print(*ran, flush=True)
+"""
 
 
-def take(engine, holder, mine=lambda _actor, _key: True, **changes):
+def take(engine, holder, **changes):
     with begin(engine) as connection:
-        return keys.claim(connection, **(MESSAGE | {"holder": holder.id, "mine": mine} | changes))
+        return keys.claim(connection, keys.Request(**(MESSAGE | changes)), holder=holder.id)
 
 
-def end(engine, how, holder, claim, **more):
+def end(engine, state, holder, claim, **more):
     with begin(engine) as connection:
-        how(connection, **JOB, holder=holder.id, fence=claim.fence, **more)
+        keys.end(connection, keys.Ending(**JOB, holder=holder.id, fence=claim.fence, state=state, **more))
 
 
 def found(engine):
@@ -50,7 +79,7 @@ def test_a_new_key_runs(engine):
 
 def test_a_done_key_makes_every_further_message_a_duplicate(engine):
     holder = Holder.register(engine)
-    end(engine, keys.complete, holder, take(engine, holder))
+    end(engine, "done", holder, take(engine, holder))
     again = take(engine, holder)
     assert (again.outcome, again.recorded.state) == ("duplicate", "done")
     assert take(engine, holder, attempt=4).outcome == "duplicate"
@@ -69,7 +98,7 @@ def test_a_key_that_a_person_has_ended_makes_duplicates(engine, state):
 
 def test_a_dead_key_runs_again_only_in_a_higher_generation(engine):
     holder = Holder.register(engine)
-    end(engine, keys.bury, holder, take(engine, holder, attempt=5))
+    end(engine, "dead", holder, take(engine, holder, attempt=5))
     assert take(engine, holder, attempt=5).outcome == "duplicate"
     assert take(engine, holder, attempt=6).outcome == "duplicate"
     replay = take(engine, holder, generation=1, message_id="m-2")
@@ -80,21 +109,21 @@ def test_a_dead_key_runs_again_only_in_a_higher_generation(engine):
 
 def test_a_copy_from_before_a_replay_is_superseded(engine):
     holder = Holder.register(engine)
-    end(engine, keys.bury, holder, take(engine, holder, attempt=5))
+    end(engine, "dead", holder, take(engine, holder, attempt=5))
     take(engine, holder, generation=1)
     assert take(engine, holder, attempt=6).outcome == "superseded"
 
 
 def test_a_copy_from_before_a_retry_is_superseded(engine):
     holder = Holder.register(engine)
-    end(engine, keys.wait, holder, take(engine, holder), attempt=2)
+    end(engine, "waiting", holder, take(engine, holder), attempt=2)
     assert take(engine, holder, attempt=1).outcome == "superseded"
     assert take(engine, holder, attempt=2).outcome == "run"
 
 
 def test_other_arguments_under_the_same_key_are_a_conflict_that_names_what_was_there(engine):
     holder = Holder.register(engine)
-    end(engine, keys.complete, holder, take(engine, holder))
+    end(engine, "done", holder, take(engine, holder))
     other = take(engine, holder, arguments_hash="xyz", message_id="m-2")
     assert other.outcome == "conflict"
     assert (other.recorded.arguments_hash, other.recorded.message_id) == ("abc", "m-1")
@@ -102,7 +131,7 @@ def test_other_arguments_under_the_same_key_are_a_conflict_that_names_what_was_t
 
 def test_a_replay_may_have_other_arguments(engine):
     holder = Holder.register(engine)
-    end(engine, keys.bury, holder, take(engine, holder))
+    end(engine, "dead", holder, take(engine, holder))
     assert take(engine, holder, generation=1, arguments_hash="mended").outcome == "run"
     assert found(engine).arguments_hash == "mended"
 
@@ -113,17 +142,26 @@ def test_a_key_that_another_process_runs_is_running(engine):
     assert found(engine).fence == 1
 
 
-def test_a_key_that_this_process_still_runs_is_running(engine):
+def test_a_row_that_says_it_is_this_process_own_was_left_behind_and_is_taken_over(engine):
     holder = Holder.register(engine)
     take(engine, holder)
-    assert take(engine, holder, mine=lambda *job: job == ("content.build", "post 1")).outcome == "running"
+    again = take(engine, holder)
+    assert (again.outcome, again.fence, again.recorded.holder) == ("run", 2, holder.id)
 
 
-def test_a_key_that_this_process_no_longer_runs_is_taken_over(engine):
+def test_what_was_left_behind_is_superseded_or_in_conflict_like_any_other(engine):
     holder = Holder.register(engine)
-    take(engine, holder)
-    again = take(engine, holder, mine=lambda _actor, _key: False)
-    assert (again.outcome, again.fence) == ("run", 2)
+    take(engine, holder, attempt=2)
+    assert take(engine, holder, attempt=1).outcome == "superseded"
+    assert take(engine, holder, attempt=2, arguments_hash="xyz").outcome == "conflict"
+    assert take(engine, holder, attempt=2).outcome == "run"
+
+
+def test_a_new_attempt_of_a_job_that_another_process_runs_waits_for_it(engine):
+    take(engine, Holder.register(engine))
+    other = Holder.register(engine)
+    assert take(engine, other, attempt=2).outcome == "running"
+    assert take(engine, other, generation=1).outcome == "running"
 
 
 def test_a_key_whose_holder_expired_is_taken_over_and_the_old_one_can_not_end_it(engine):
@@ -132,10 +170,10 @@ def test_a_key_whose_holder_expired_is_taken_over_and_the_old_one_can_not_end_it
     expire(engine, old)
     second = take(engine, new)
     assert (second.outcome, second.fence) == ("run", 2)
-    for ending, more in ((keys.complete, {}), (keys.wait, {"attempt": 2}), (keys.bury, {}), (keys.release, {})):
+    for state, more in (("done", {}), ("waiting", {"attempt": 2}), ("dead", {}), ("waiting", {})):
         with pytest.raises(ClaimLost, match="fence 2"):
-            end(engine, ending, old, first, **more)
-    end(engine, keys.complete, new, second)
+            end(engine, state, old, first, **more)
+    end(engine, "done", new, second)
     assert found(engine).state == "done"
 
 
@@ -149,10 +187,10 @@ def test_a_key_whose_holder_gave_up_its_lease_is_taken_over(engine):
 def test_a_taken_over_claim_of_the_same_process_can_not_end_the_job(engine):
     holder = Holder.register(engine)
     first = take(engine, holder)
-    second = take(engine, holder, mine=lambda _actor, _key: False)
+    second = take(engine, holder)
     with pytest.raises(ClaimLost):
-        end(engine, keys.complete, holder, first)
-    end(engine, keys.complete, holder, second)
+        end(engine, "done", holder, first)
+    end(engine, "done", holder, second)
 
 
 def test_a_claim_from_before_a_purge_can_not_end_the_job_of_another_process(engine):
@@ -163,16 +201,29 @@ def test_a_claim_from_before_a_purge_can_not_end_the_job_of_another_process(engi
     second = take(engine, new)
     assert first.fence == second.fence
     with pytest.raises(ClaimLost):
-        end(engine, keys.complete, old, first)
-    end(engine, keys.complete, new, second)
+        end(engine, "done", old, first)
+    end(engine, "done", new, second)
 
 
 def test_a_job_ends_once(engine):
     holder = Holder.register(engine)
     claim = take(engine, holder)
-    end(engine, keys.complete, holder, claim)
-    with pytest.raises(ClaimLost, match="done"):
-        end(engine, keys.complete, holder, claim)
+    end(engine, "done", holder, claim)
+    for state in ("done", "dead", "waiting"):
+        with pytest.raises(ClaimLost, match="done"):
+            end(engine, state, holder, claim)
+    assert found(engine).state == "done"
+
+
+def test_an_ending_is_not_repeated_once_the_job_has_started_again(engine):
+    holder = Holder.register(engine)
+    first = take(engine, holder)
+    end(engine, "waiting", holder, first, attempt=2)
+    second = take(engine, holder, attempt=2)
+    for _ in range(2):
+        with pytest.raises(ClaimLost):
+            end(engine, "waiting", holder, first, attempt=2)
+    end(engine, "waiting", holder, second, attempt=3)
 
 
 def test_a_canceled_job_can_not_be_completed(engine):
@@ -180,7 +231,7 @@ def test_a_canceled_job_can_not_be_completed(engine):
     claim = take(engine, holder)
     set_state(engine, "canceled")
     with pytest.raises(ClaimLost, match="canceled"):
-        end(engine, keys.complete, holder, claim)
+        end(engine, "done", holder, claim)
 
 
 def test_a_lost_claim_is_harmless_because_completing_writes_the_row(engine):
@@ -188,14 +239,14 @@ def test_a_lost_claim_is_harmless_because_completing_writes_the_row(engine):
     claim = take(engine, holder)
     with begin(engine) as connection:
         connection.execute(delete(tables.keys))
-    end(engine, keys.complete, holder, claim)
+    end(engine, "done", holder, claim)
     assert found(engine).state == "done"
     assert take(engine, holder).outcome == "duplicate"
 
 
 def test_a_row_written_without_its_claim_conflicts_with_nothing(engine):
     holder = Holder.register(engine)
-    end(engine, keys.wait, holder, keys.Claim("run", fence=1), attempt=2)
+    end(engine, "waiting", holder, keys.Claim("run", fence=1), attempt=2)
     assert take(engine, holder, attempt=1).outcome == "superseded"
     assert take(engine, holder, attempt=2).outcome == "run"
     assert found(engine).arguments_hash == "abc"
@@ -203,7 +254,7 @@ def test_a_row_written_without_its_claim_conflicts_with_nothing(engine):
 
 def test_a_released_job_runs_again_at_the_same_attempt(engine):
     holder = Holder.register(engine)
-    end(engine, keys.release, holder, take(engine, holder, attempt=3))
+    end(engine, "waiting", holder, take(engine, holder, attempt=3))
     row = found(engine)
     assert (row.state, row.attempt, row.holder) == ("waiting", 3, None)
     assert take(engine, Holder.register(engine), attempt=3).outcome == "run"
@@ -212,7 +263,7 @@ def test_a_released_job_runs_again_at_the_same_attempt(engine):
 def test_a_claim_that_was_rolled_back_left_nothing(engine):
     holder = Holder.register(engine)
     with engine.connect() as connection:
-        keys.claim(connection, **MESSAGE, holder=holder.id, mine=lambda _actor, _key: True)
+        keys.claim(connection, keys.Request(**MESSAGE), holder=holder.id)
         connection.rollback()
     assert found(engine) is None
 
@@ -226,7 +277,7 @@ def test_an_effect_is_rolled_back_with_a_lost_claim(engine):
     def end_with_an_effect():
         with begin(engine) as connection:
             outbox.add(connection, **JOB, messages=[outbox.Outgoing("m-2", b"{}")])
-            keys.complete(connection, **JOB, holder=old.id, fence=claim.fence)
+            keys.end(connection, keys.Ending(**JOB, holder=old.id, fence=claim.fence, state="done"))
 
     with pytest.raises(ClaimLost):
         end_with_an_effect()
@@ -278,3 +329,30 @@ def test_of_eight_racing_for_a_dead_holders_key_one_takes_over(engine):
         claims = race(engine, competitors, key=f"left {number}")
         assert sorted(claim.outcome for claim in claims) == ["run"] + ["running"] * 7
         assert [claim.fence for claim in claims if claim.outcome == "run"] == [2]
+
+
+@pytest.mark.timeout(1200 if PROOF else 120)
+def test_of_two_processes_racing_for_each_of_many_keys_one_has_its_effect(engine):
+    command = [sys.executable, "-c", TAKE_WHAT_IS_FREE, engine.url.render_as_string(hide_password=False)]
+    names = [f"k{number}" for number in range(RACES)]
+    ran = []
+    with ExitStack() as running:
+        racers = []
+        for _ in range(2):
+            racer = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            running.enter_context(racer)
+            running.callback(racer.kill)
+            racers.append(racer)
+        assert [racer.stdout.readline() for racer in racers] == ["ready\n"] * 2
+        # In rounds: whoever is ahead waits for the other, so that they meet at the same keys.
+        for start in range(0, RACES, 20):
+            for racer in racers:
+                print(*names[start : start + 20], file=racer.stdin, flush=True)
+            ran.append([racer.stdout.readline().split() for racer in racers])
+    assert sorted(name for one, other in ran for name in one + other) == sorted(names)
+    assert any(one for one, _ in ran) and any(other for _, other in ran)  # noqa: PT018  else it was no race
+    with begin(engine) as connection:
+        effects = connection.execute(select(tables.outbox.c.key)).scalars().all()
+        states = connection.execute(select(tables.keys.c.state, tables.keys.c.fence)).all()
+    assert sorted(effects) == sorted(names)
+    assert set(states) == {("done", 1)}

@@ -30,7 +30,7 @@ def stranded(engine, older_than=timedelta(0), **options):
 
 def finish(engine, **parent):
     with begin(engine) as connection:
-        keys.complete(connection, **(PARENT | parent), holder="h", fence=1)
+        keys.end(connection, keys.Ending(**(PARENT | parent), holder="h", fence=1, state="done"))
 
 
 def test_messages_come_back_whole_in_the_order_in_which_they_were_sent(engine):

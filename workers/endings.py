@@ -1,0 +1,110 @@
+"""Endings are recorded in a thread of their own: those that are there together share a commit."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from sqlalchemy import Engine
+
+from workers.errors import StoreUnavailable
+from workers.store import batches
+from workers.store.engine import begin
+from workers.store.keys import Ending
+
+Told = Callable[[Exception | None], None]
+
+# Between two commits, so that more share the next one. The latest that an ending waits for company.
+_PAUSE_SECONDS: Final = 0.002
+_PROBE_SECONDS: Final = 1.0
+_LAST_SECONDS: Final = 5.0
+
+_log = logging.getLogger(__name__)
+
+
+class Endings:
+    """Writes down how attempts have ended, and tells each one when it is on the disk.
+
+    While the store is away it tries each second; what is not recorded by the end of the process was not recorded.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._news = threading.Condition()
+        self._waiting: list[tuple[Ending, Told]] = []
+        self._is_recording = False
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._record_until_stopped, name="dutiful-endings", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def add(self, ending: Ending, told: Told) -> None:
+        """Have it recorded, and be told on the other thread: None, or why it was not."""
+        with self._news:
+            self._waiting.append((ending, told))
+            if len(self._waiting) == 1 and not self._is_recording:
+                self._news.notify_all()
+
+    def flush(self, seconds: float = _LAST_SECONDS) -> bool:
+        """Wait until everything is recorded that was added; False when it was not in time."""
+        with self._news:
+            return self._news.wait_for(lambda: not self._waiting and not self._is_recording, seconds)
+
+    def stop(self) -> None:
+        """Record what is left, if the store is there, and end the thread."""
+        self._stopping.set()
+        with self._news:
+            self._news.notify_all()
+        self._thread.join(_LAST_SECONDS)
+
+    def _record_until_stopped(self) -> None:
+        while batch := self._next():
+            errors = self._record([ending for ending, _ in batch])
+            for (_, told), error in zip(batch, errors, strict=True):
+                try:
+                    told(error)
+                except Exception:  # noqa: BLE001  it is one message's; this thread serves all
+                    _log.exception("an ending was recorded, and its message could not be settled")
+            with self._news:
+                self._is_recording = bool(self._waiting)
+                if not self._is_recording:
+                    self._news.notify_all()
+            time.sleep(_PAUSE_SECONDS)
+
+    def _next(self) -> list[tuple[Ending, Told]]:
+        with self._news:
+            self._news.wait_for(lambda: self._waiting or self._stopping.is_set())
+            self._is_recording = bool(self._waiting)
+            batch, self._waiting = self._waiting, []
+            return batch
+
+    def _record(self, endings: Sequence[Ending]) -> Sequence[Exception | None]:
+        failing = False
+        while True:
+            try:
+                found = self._record_now(endings)
+            except StoreUnavailable as error:
+                if self._stopping.is_set():
+                    return [error] * len(endings)
+                if not failing:
+                    _log.warning("endings not recorded, trying every second: %s", error)
+                failing = True
+                self._stopping.wait(_PROBE_SECONDS)
+            except Exception as error:  # noqa: BLE001  without this thread no job of this process would ever end
+                _log.exception("endings not recorded; their messages are handed back")
+                return [error] * len(endings)
+            else:
+                if failing:
+                    _log.warning("endings recorded again")
+                return found
+
+    def _record_now(self, endings: Sequence[Ending]) -> Sequence[Exception | None]:
+        with begin(self._engine) as connection:
+            if batches.end(connection, endings):
+                return [None] * len(endings)
+            connection.get_transaction().rollback()  # type: ignore[union-attr]  # begin() has made one
+        with begin(self._engine) as connection:
+            return batches.end_each(connection, endings)

@@ -1,0 +1,158 @@
+"""What both brokers share: every way in which a message is put somewhere."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from datetime import timedelta
+from typing import Any, Final
+
+from dramatiq import Message
+from dramatiq.errors import ActorNotFound
+from sqlalchemy import Engine
+
+from workers import dead_letters
+from workers.clock import utcnow
+from workers.declaration import Actor
+from workers.delivery import Carried, Delivery
+from workers.errors import ConfigurationError, ContractError
+from workers.hooks import HookedBroker
+from workers.job import running_job
+
+_UNKNOWN_ACTOR_PATIENCE: Final = timedelta(minutes=10)
+_LONGEST_STEP_SECONDS: Final = 60
+
+
+class JobBroker(HookedBroker):
+    """A broker of jobs.
+
+    Attributes:
+      store: the engine of the store.
+    """
+
+    store: Engine
+
+    def is_short(self, queue: str) -> bool:
+        """Whether every job of a queue is declared as short."""
+        actors = [each for each in self.actors.values() if each.queue_name == queue]
+        return bool(actors) and all(isinstance(each, Actor) and each.short for each in actors)
+
+    def enqueue(self, message: Message[Any], *, delay: int | None = None) -> Message[Any]:
+        """Send a message: inside `current_job().transaction()` with its commit, elsewhere now.
+
+        Parameters:
+          message: the message.
+          delay: milliseconds.
+
+        Raises:
+          PublishError: it was not, or perhaps not, taken.
+        """
+        job = running_job()
+        if job is None or not job.collect(message, delay):
+            self.publish(message, delay=delay)
+        return message
+
+    async def enqueue_async(self, message: Message[Any], *, delay: int | None = None) -> Message[Any]:
+        """As `enqueue`, for an event loop: other tasks go on until the confirm is there."""
+        job = running_job()
+        if job is None or not job.collect(message, delay):
+            await asyncio.to_thread(self.publish, message, delay=delay)
+        return message
+
+    def enqueue_many(
+        self,
+        messages: Iterable[Message[Any]],
+        *,
+        delay: int | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> int:
+        """Send many messages with a bounded number of them on their way, and return how many were confirmed.
+
+        Parameters:
+          messages: taken as there is room, so that there may be any number of them.
+          delay: milliseconds, for each.
+          progress: told now and then how many are confirmed.
+
+        Raises:
+          PublishError: one was not, or perhaps not, taken; `error.message` is that one. Those before it were confirmed,
+            some of those behind it may have been: sending all of them again can't double a job that has a key.
+        """
+        confirmed = 0
+        for message in messages:
+            self.publish(message, delay=delay)
+            confirmed += 1
+            if progress is not None:
+                progress(confirmed)
+        return confirmed
+
+    def publish(self, message: Message[Any], *, delay: int | None = None) -> None:
+        """Send a message now, and return when it is confirmed.
+
+        Raises:
+          ConfigurationError: this is an event loop, which must not wait.
+          PublishError: it was not, or perhaps not, taken; `error.message` is the message.
+        """
+        refuse_to_block_an_event_loop()
+        self.emit_before("enqueue", message, delay)
+        self.send_to_queue(message, delay)
+        self.emit_after("enqueue", message, delay)
+
+    def send_to_queue(self, message: Carried, delay: int | None) -> None:
+        """Publish and wait for the confirm."""
+        raise NotImplementedError
+
+    def bury(self, message: Carried, headers: Mapping[str, Any]) -> None:
+        """Put a job among the dead letters of its queue, with what it says of itself."""
+        raise NotImplementedError
+
+    def put_back(self, delivery: Delivery, delay: timedelta) -> None:
+        """Send it again after a delay, without spending an attempt."""
+        now = int(utcnow().timestamp() * 1000)
+        options = {
+            "deferrals": delivery.options.get("deferrals", 0) + 1,
+            "first_deferred_at": delivery.options.get("first_deferred_at", now),
+        }
+        self.send_to_queue(delivery.copy(options=options), int(delay.total_seconds() * 1000))
+
+    def turn_away(self, delivery: Delivery, queue: str) -> bool:
+        """Deal with a message that no actor here can run, before Dramatiq sees it.
+
+        Returns:
+          whether it has been dealt with and can be settled.
+        """
+        if delivery.queue_name != queue:
+            # Dramatiq would end the worker thread after the job ran. The queue it came from wins.
+            error = ContractError(
+                "the message names another queue than it is in", expected=queue, received=delivery.queue_name[:255]
+            )
+            message = delivery.copy(queue_name=queue)
+            self.bury(message, dead_letters.headers("contract", error, message=message))
+            return True
+        try:
+            self.get_actor(delivery.actor_name)
+        except ActorNotFound as error:
+            # A rolling deploy: another worker knows it already, or will soon.
+            deferrals = delivery.options.get("deferrals", 0)
+            first = delivery.options.get("first_deferred_at")
+            waited = utcnow().timestamp() - first / 1000 if first else 0
+            if waited > _UNKNOWN_ACTOR_PATIENCE.total_seconds():
+                self.bury(delivery, dead_letters.headers("unknown_actor", error, message=delivery))
+            else:
+                self.put_back(delivery, timedelta(seconds=min(2**deferrals, _LONGEST_STEP_SECONDS)))
+            return True
+        return False
+
+
+def refuse_to_block_an_event_loop() -> None:
+    """Waiting for a confirm on an event loop would stop every other task of it.
+
+    Raises:
+      ConfigurationError: this is an event loop.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    raise ConfigurationError(
+        "a message can't be sent like this on an event loop: waiting for the confirm would stop every other task",
+        expected="await actor.send_async(…) or await actor.send_with_options_async(…)",
+        received="send() or send_with_options()",
+    )
