@@ -3,6 +3,7 @@
 Names are loaded when they are first asked for, so that `import workers` costs nothing.
 
     actor             declares a function as a job
+    OpenGroup         jobs that are found little by little, and what is sent when all have succeeded
     current_job       the job that this thread is running
     PermanentFailure  raise it when trying again cannot help
     RetryLater        raise it when trying again helps, and you know when
@@ -13,13 +14,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from workers.declaration import actor
     from workers.errors import PermanentFailure, RetryLater
+    from workers.groups import OpenGroup
     from workers.job import current_job
 
-__all__ = ["PermanentFailure", "RetryLater", "actor", "current_job"]
+__all__ = ["OpenGroup", "PermanentFailure", "RetryLater", "actor", "current_job"]
 
 _HOMES = {
     "actor": "workers.declaration",
     "current_job": "workers.job",
+    "OpenGroup": "workers.groups",
     "PermanentFailure": "workers.errors",
     "RetryLater": "workers.errors",
 }

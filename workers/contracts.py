@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic_core import to_jsonable_python
 
 from workers.errors import ConfigurationError, ContractError
 
@@ -74,8 +75,24 @@ class Contract:
         except TypeError as error:
             raise self._refusal(str(error), [f"{len(args)} by position", *kwargs]) from None
 
-    def check(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Arguments:
+    def missing(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str | None:
+        """The name of the one required argument that isn't given; None where none is, or more."""
+        given = self.bind(args, kwargs)
+        required = (each for each in self.signature.parameters.values() if each.default is inspect.Parameter.empty)
+        absent = [each.name for each in required if each.name not in given]
+        return absent[0] if len(absent) == 1 else None
+
+    def next_argument(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str | None:
+        """The name of the first argument that isn't given, which a result would be; None where all are."""
+        given = self.bind(args, kwargs)
+        return next((name for name in self.signature.parameters if name not in given), None)
+
+    def check(self, args: Sequence[Any], kwargs: Mapping[str, Any], awaited: str | None = None) -> Arguments:
         """The arguments, validated.
+
+        Parameters:
+          args, kwargs: as they came.
+          awaited: an argument that may be missing; it isn't among the values then.
 
         Raises:
           ContractError: they don't match; it names each argument at fault.
@@ -86,6 +103,8 @@ class Contract:
             wire = model.model_dump(mode="json", by_alias=True, exclude_unset=True)
         except ValidationError as error:
             found = error.errors(include_url=False, include_context=False, include_input=False)
+            if awaited is not None and [each["loc"] for each in found] == [(awaited,)]:
+                return Arguments({}, to_jsonable_python(given))
             said = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in found)
             raise self._refusal(said, list(given)) from None
         except (ValueError, RecursionError) as error:  # what can't be written as JSON, or nests without end

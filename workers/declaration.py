@@ -62,10 +62,17 @@ class Actor(dramatiq.Actor[P, R]):
           message_id: one of your own; two messages with one id are one job.
           options: Dramatiq's options and `key`, which wins over the actor's template.
 
+        Returns:
+          the message. One required argument may be missing: in a pipeline, the result of the job before is put there;
+          by itself such a message can't be sent.
+
         Raises:
           ContractError: the arguments don't match the signature.
         """
-        wire = self.contract.check(args, kwargs or {}).wire
+        awaited = None if options.get("pipe_ignore") else self.contract.missing(args, kwargs or {})
+        if awaited is not None:
+            options["awaits"] = awaited
+        wire = self.contract.check(args, kwargs or {}, awaited).wire
         if "key" in options:
             checked_key(self.actor_name, options["key"])
         job = running_job()

@@ -98,6 +98,7 @@ class JobBroker(Broker):
         Raises:
           PublishError: it was not, or perhaps not, taken.
         """
+        _refuse_incomplete(message)
         job = running_job()
         if job is None or not job.collect(message, delay):
             self.publish(message, delay=delay)
@@ -105,6 +106,7 @@ class JobBroker(Broker):
 
     async def enqueue_async(self, message: Message[Any], *, delay: int | None = None) -> Message[Any]:
         """As `enqueue`, for an event loop: other tasks go on until the confirm is there."""
+        _refuse_incomplete(message)
         job = running_job()
         if job is None or not job.collect(message, delay):
             await asyncio.to_thread(self.publish, message, delay=delay)
@@ -192,6 +194,15 @@ class JobBroker(Broker):
                 self.put_back(delivery, timedelta(seconds=min(2**deferrals, _LONGEST_STEP_SECONDS)))
             return True
         return False
+
+
+def _refuse_incomplete(message: Message[Any]) -> None:
+    if "awaits" in message.options:
+        raise ContractError(
+            f"{message.actor_name} can't run without {message.options['awaits']}",
+            expected="all of its arguments, or a place in a pipeline behind a job that returns it",
+            received="a message of its own",
+        )
 
 
 def refuse_to_block_an_event_loop() -> None:

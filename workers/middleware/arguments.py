@@ -5,6 +5,7 @@ from dramatiq import Broker, Middleware
 from workers.contracts import arguments_hash
 from workers.declaration import Actor
 from workers.delivery import Delivery
+from workers.groups import join_group
 from workers.keys import KeyTemplate, checked_key
 
 
@@ -24,6 +25,7 @@ class CheckedArguments(Middleware):
         assert job is not None  # noqa: S101  CurrentJob stands above in the list
         actor = broker.get_actor(message.actor_name)
         checked_key(actor.actor_name, message.message_id)  # it is stored beside the key
+        join_group(job, message.options)
         given = message.options.get("key")
         if not isinstance(actor, Actor):
             job.key = checked_key(actor.actor_name, given if given is not None else message.message_id)

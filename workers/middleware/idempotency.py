@@ -82,11 +82,13 @@ class Idempotency(Middleware):
         claim = self._patiently(lambda connection: self._claim(connection, job))
         match claim.outcome:
             case "run":
-                job.claimed(claim, self._holder_id)
                 self._running.add((job.actor, job.key))
+                job.claimed(claim, self._holder_id, lambda: self._send_what_is_left(broker, job))
             case "duplicate":
-                self._send_what_is_left(broker, job)
                 state = claim.recorded.state if claim.recorded is not None else "done"
+                if state == "done" and job.group is not None:
+                    self._patiently(job.hand_on)  # its group waits for this message too
+                self._send_what_is_left(broker, job)
                 message.outcome = Outcome("duplicate", reason=f"its key is {state}")
                 raise SkipMessage(message.outcome.reason)
             case "superseded":
@@ -105,9 +107,12 @@ class Idempotency(Middleware):
     def after_process_message(self, broker: Broker, message: Any, *, result: Any = None, exception: Any = None) -> None:
         """Record how it ended."""
         job: Job | None = message.job
+        assert isinstance(broker, JobBroker)  # noqa: S101  narrows the type
+        if job is not None and job.key is None and job.group is not None and message.outcome.verdict == "succeeded":
+            self._patiently(job.hand_on)
+            self._send_what_is_left(broker, job)
         if job is None or job.key is None or job.claim is None:
             return
-        assert isinstance(broker, JobBroker)  # noqa: S101  narrows the type
         mark: dict[str, Any] = {
             "actor": job.actor,
             "key": job.key,
@@ -117,13 +122,18 @@ class Idempotency(Middleware):
         try:
             match message.outcome.verdict:
                 case "succeeded" if not job.ended:
-                    self._patiently(lambda connection: keys.complete(connection, **mark))
+                    job.prepare(result)
+                    self._patiently(lambda connection: self._complete(connection, job, mark))
+                    if job.unsent:
+                        self._send_what_is_left(broker, job)
                 case "succeeded":
                     self._send_what_is_left(broker, job)
                 case "retried":
                     self._patiently(lambda connection: keys.wait(connection, **mark, attempt=job.attempt + 1))
                 case "dead":
                     self._patiently(lambda connection: keys.bury(connection, **mark))
+                    if job.unsent:
+                        self._send_what_is_left(broker, job)
                 case "deferred" | "interrupted":
                     self._patiently(lambda connection: keys.release(connection, **mark))
         finally:
@@ -150,16 +160,21 @@ class Idempotency(Middleware):
             mine=lambda actor, key: (actor, key) in self._running,
         )
 
+    def _complete(self, connection: Connection, job: Job, mark: dict[str, Any]) -> None:
+        if job.hands_on:
+            job.hand_on(connection)
+        keys.complete(connection, **mark)
+
     def _send_what_is_left(self, broker: JobBroker, job: Job) -> None:
-        """Publish what the job's commit left to be sent, then forget it."""
-        actor, key = job.actor, job.key
-        assert key is not None  # noqa: S101  narrows the type
+        """Publish what the job's commits left to be sent, then forget it."""
+        actor, key = job.actor, job.sender
         left = self._patiently(lambda connection: outbox.pending(connection, actor, key))
         for each in left:
             broker.publish(Message.decode(each.body), delay=each.delay_ms)
         if left:
             sent = [each.message_id for each in left]
             self._patiently(lambda connection: outbox.forget(connection, actor, key, sent))
+        job.unsent = False
 
     def _patiently(self, act: Callable[[Connection], T]) -> T:
         """Do it in a transaction of its own; while the store is away, wait for it, but not for ever."""

@@ -39,6 +39,7 @@ class Record:
     fence: int
     created_at: datetime
     updated_at: datetime
+    checkpoint: str | None = None
 
 
 @dataclass(frozen=True)
@@ -179,6 +180,8 @@ def _end(
     with outages(f"a job could not be recorded as {state}"):
         time = moment(connection)
         values = {"state": state, "holder": None, "updated_at": time}
+        if state == "done":
+            values["checkpoint"] = None  # no attempt goes on from it
         spent = {} if attempt is None else {"attempt": attempt}
         if _change(connection, actor, key, values | spent, holder=holder, fence=fence):
             return
