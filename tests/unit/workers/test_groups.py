@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 
 from workers import OpenGroup, PermanentFailure, actor, current_job
 from workers.broker import setup_broker
-from workers.errors import ConfigurationError, PublishRefused
+from workers.errors import ConfigurationError, ContractError, PublishRefused
 from workers.store import tables
 
 CARD = {"owner": "tests", "expects": "a word in a list", "rollback": "none"}
@@ -62,6 +62,17 @@ def silent(n: int) -> int:
 def plus_one(n: int) -> int:
     ran.append(f"plus one {n}")
     return n + 1
+
+
+@actor(**CARD, actor_name="groups.sum_up")
+def sum_up(a: int, b: int = 0) -> int:
+    ran.append(f"{a} + {b}")
+    return a + b
+
+
+@actor(**CARD, actor_name="groups.returns_text")
+def returns_text() -> str:
+    return "no number"
 
 
 @actor(**CARD, actor_name="groups.after")
@@ -371,3 +382,32 @@ def test_an_open_group_changes_only_inside_a_transaction(jobs):
     jobs.run()
 
     assert "it was refused" in jobs.dead_letters[0]["dutiful-exception-message"]
+
+
+def test_a_message_that_lacks_the_result_before_it_can_not_be_sent_by_itself(jobs):
+    with pytest.raises(ContractError, match="without n"):
+        jobs.broker.enqueue(plus_one.message())
+    with pytest.raises(ContractError):
+        plus_one.send()
+    with pytest.raises(ContractError):
+        plus_one.message_with_options(pipe_ignore=True)
+
+    assert jobs.published == []
+
+
+def test_a_result_is_the_first_argument_that_is_not_given(jobs):
+    (member.message(4) | sum_up.message(1) | sum_up.message(b=100)).run()
+
+    jobs.run()
+
+    assert ran == ["member 4", "1 + 4", "5 + 100"]
+
+
+def test_what_follows_a_result_of_the_wrong_type_is_a_dead_letter(jobs):
+    (returns_text.message() | plus_one.message()).run()
+
+    jobs.run()
+
+    assert [(letter["message"].actor_name, letter["dutiful-reason"]) for letter in jobs.dead_letters] == [
+        ("groups.plus_one", "contract")
+    ]
