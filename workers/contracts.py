@@ -22,10 +22,12 @@ class Arguments:
     Attributes:
       values: what the function is called with.
       wire: the same as JSON types, without the defaults that the sender left out.
+      awaits: the one that is missing, where one may be; there are no values then.
     """
 
     values: dict[str, Any]
     wire: dict[str, Any]
+    awaits: str | None = None
 
 
 class Contract:
@@ -75,24 +77,17 @@ class Contract:
         except TypeError as error:
             raise self._refusal(str(error), [f"{len(args)} by position", *kwargs]) from None
 
-    def missing(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str | None:
-        """The name of the one required argument that isn't given; None where none is, or more."""
-        given = self.bind(args, kwargs)
-        required = (each for each in self.signature.parameters.values() if each.default is inspect.Parameter.empty)
-        absent = [each.name for each in required if each.name not in given]
-        return absent[0] if len(absent) == 1 else None
-
     def next_argument(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str | None:
         """The name of the first argument that isn't given, which a result would be; None where all are."""
         given = self.bind(args, kwargs)
         return next((name for name in self.signature.parameters if name not in given), None)
 
-    def check(self, args: Sequence[Any], kwargs: Mapping[str, Any], awaited: str | None = None) -> Arguments:
+    def check(self, args: Sequence[Any], kwargs: Mapping[str, Any], *, but_one: bool = False) -> Arguments:
         """The arguments, validated.
 
         Parameters:
           args, kwargs: as they came.
-          awaited: an argument that may be missing; it isn't among the values then.
+          but_one: one required argument may be missing: the result of another job will be it.
 
         Raises:
           ContractError: they don't match; it names each argument at fault.
@@ -103,8 +98,8 @@ class Contract:
             wire = model.model_dump(mode="json", by_alias=True, exclude_unset=True)
         except ValidationError as error:
             found = error.errors(include_url=False, include_context=False, include_input=False)
-            if awaited is not None and [each["loc"] for each in found] == [(awaited,)]:
-                return Arguments({}, to_jsonable_python(given))
+            if but_one and [each["type"] for each in found] == ["missing"] and len(found[0]["loc"]) == 1:
+                return Arguments({}, to_jsonable_python(given), awaits=str(found[0]["loc"][0]))
             said = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in found)
             raise self._refusal(said, list(given)) from None
         except (ValueError, RecursionError) as error:  # what can't be written as JSON, or nests without end

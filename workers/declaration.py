@@ -70,10 +70,10 @@ class Actor(dramatiq.Actor[P, R]):
         Raises:
           ContractError: the arguments don't match the signature.
         """
-        awaited = None if options.get("pipe_ignore") else self.contract.missing(args, kwargs or {})
-        if awaited is not None:
-            options["awaits"] = awaited
-        wire = self.contract.check(args, kwargs or {}, awaited).wire
+        arguments = self.contract.check(args, kwargs or {}, but_one=not options.get("pipe_ignore"))
+        wire = arguments.wire
+        if arguments.awaits is not None:
+            options["awaits"] = arguments.awaits
         if "key" in options:
             checked_key(self.actor_name, options["key"])
         job = running_job()
