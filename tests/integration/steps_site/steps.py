@@ -1,6 +1,6 @@
 """Jobs that follow from each other, run by a worker that kills itself at the n-th step; each effect is a row.
 
-python steps.py LOG [STEP]      a step is a commit, a publish or an ack: right before it, or right after it
+python steps.py LOG STEP      a step is a commit, a publish or an ack: right before it, or right after it
 """
 
 import os
@@ -96,7 +96,7 @@ def stage(kind: str, n: int) -> None:
 
 
 class Killer:
-    """Counts steps from the first message on, and kills its process at one of them."""
+    """Counts the steps from the start of job n on, and kills its process at the n-th; with 0 it lists all of them."""
 
     def __init__(self, log, at):
         self.log, self.at = log, at
@@ -109,9 +109,10 @@ class Killer:
             return
         with self.lock:
             self.count += 1
-            if self.count == self.at:
+            if self.at in {0, self.count}:
                 with self.log.open("a") as log:
-                    log.write(f"{self.at}: {name}\n")
+                    log.write(f"{self.count}: {name}\n")
+            if self.count == self.at:
                 os.kill(os.getpid(), signal.SIGKILL)
 
     def around(self, name, act):
@@ -127,7 +128,8 @@ class Killer:
         begin = BROKER.emit_before
 
         def armed(signal_name, *arguments, **options):
-            self.armed = self.armed or signal_name == "process_message"
+            starts = signal_name == "process_message" and arguments[0].kwargs.get("n") == self.at
+            self.armed = self.armed or starts  # what an earlier worker left comes first, and isn't counted
             begin(signal_name, *arguments, **options)
 
         BROKER.emit_before = armed
@@ -138,7 +140,7 @@ class Killer:
 
 
 if __name__ == "__main__":
-    Killer(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 0).watch()
+    Killer(Path(sys.argv[1]), int(sys.argv[2])).watch()
     worker = dramatiq.Worker(BROKER, worker_timeout=50, worker_threads=1)
     worker.start()
     signal.pause()
