@@ -45,7 +45,7 @@ class Schedule:
                 "an actor with a key: a tick may be published twice", f"{self.actor.actor_name}, key=None"
             )
         try:
-            self.actor.message_with_options(kwargs=dict(self.arguments))
+            self.actor.contract.check((), self.arguments)
         except ContractError as error:
             raise self._refusal(error.expected, f"{error.received}: {error.what}") from error
 

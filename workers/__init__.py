@@ -3,6 +3,7 @@
 Names are loaded when they are first asked for, so that `import workers` costs nothing.
 
     actor             declares a function as a job
+    OpenGroup         jobs that are found little by little, and what is sent when all have succeeded
     current_job       the job that this thread is running
     PermanentFailure  raise it when trying again cannot help
     RetryLater        raise it when trying again helps, and you know when
@@ -11,15 +12,17 @@ Names are loaded when they are first asked for, so that `import workers` costs n
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from workers.current import current_job
     from workers.declaration import actor
     from workers.errors import PermanentFailure, RetryLater
-    from workers.job import current_job
+    from workers.groups import OpenGroup
 
-__all__ = ["PermanentFailure", "RetryLater", "actor", "current_job"]
+__all__ = ["OpenGroup", "PermanentFailure", "RetryLater", "actor", "current_job"]
 
 _HOMES = {
     "actor": "workers.declaration",
-    "current_job": "workers.job",
+    "current_job": "workers.current",
+    "OpenGroup": "workers.groups",
     "PermanentFailure": "workers.errors",
     "RetryLater": "workers.errors",
 }

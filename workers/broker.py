@@ -5,7 +5,7 @@ from functools import cache
 
 import dramatiq
 from dramatiq import Middleware
-from dramatiq.middleware import AsyncIO, Callbacks, Pipelines, TimeLimit
+from dramatiq.middleware import AsyncIO
 from sqlalchemy import Engine
 
 from workers.job_broker import JobBroker
@@ -17,6 +17,8 @@ from workers.middleware.failures import Failures
 from workers.middleware.idempotency import Idempotency
 from workers.middleware.job_log import JobLog
 from workers.middleware.job_metrics import JobMetrics
+from workers.middleware.successors import Successors
+from workers.middleware.time_limit import TimeLimit
 from workers.rabbitmq import DutifulBroker
 from workers.settings import Settings, settings
 from workers.store.engine import create_store_engine
@@ -43,8 +45,7 @@ def build_middleware(chosen: Settings, engine: Engine) -> list[Middleware]:
         CurrentJob(engine),
         CheckedArguments(),
         Idempotency(engine),  # claims after the arguments are known to be good; records how the attempt ended
-        Callbacks(),
-        Pipelines(),
+        Successors(engine),  # what follows from the job: stored by the above in the commit that marks it done
         Failures(  # decides how the attempt ended, and has its successor confirmed, before any of the above hears of it
             max_retries=chosen.retries.max_retries,
             min_backoff=timedelta(seconds=chosen.retries.min_backoff_seconds),

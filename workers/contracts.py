@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic_core import to_jsonable_python
 
 from workers.errors import ConfigurationError, ContractError
 
@@ -21,10 +22,12 @@ class Arguments:
     Attributes:
       values: what the function is called with.
       wire: the same as JSON types, without the defaults that the sender left out.
+      awaits: the one that is missing, where one may be; there are no values then.
     """
 
     values: dict[str, Any]
     wire: dict[str, Any]
+    awaits: str | None = None
 
 
 class Contract:
@@ -77,13 +80,29 @@ class Contract:
         except TypeError as error:
             raise self._refusal(str(error), [f"{len(args)} by position", *kwargs]) from None
 
-    def check(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Arguments:
+    def next_argument(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str | None:
+        """The name of the first argument that isn't given, which a result would be; None where all are."""
+        given = self.bind(args, kwargs)
+        return next((name for name in self.signature.parameters if name not in given), None)
+
+    def check(self, args: Sequence[Any], kwargs: Mapping[str, Any], *, but_one: bool = False) -> Arguments:
         """The arguments, validated.
+
+        Parameters:
+          args, kwargs: as they came.
+          but_one: one required argument may be missing: the result of another job will be it.
 
         Raises:
           ContractError: they don't match; it names each argument at fault.
         """
-        model = self._validated(self.bind(args, kwargs))
+        given = self.bind(args, kwargs)
+        try:
+            model = self._validated(given)
+        except ContractError:
+            awaits = self._lacks(given) if but_one else None
+            if awaits is None:
+                raise
+            return Arguments({}, to_jsonable_python(given), awaits=awaits)
         try:
             wire = model.model_dump(mode="json", by_alias=True, exclude_unset=True)
         except (ValueError, RecursionError) as error:  # what can't be written as JSON, or nests without end
@@ -97,6 +116,18 @@ class Contract:
           ContractError: they don't match; it names each argument at fault.
         """
         return self._values(self._validated(given))
+
+    def _lacks(self, given: dict[str, Any]) -> str | None:
+        """The name of the one required argument that isn't there, where nothing else is wrong."""
+        try:
+            self.model.model_validate(given)
+        except ValidationError as error:
+            found = error.errors(include_url=False, include_context=False, include_input=False)
+            if [each["type"] for each in found] == ["missing"] and len(found[0]["loc"]) == 1:
+                return str(found[0]["loc"][0])
+        except (ValueError, RecursionError):
+            pass  # it is refused with its reason next
+        return None
 
     def _validated(self, given: dict[str, Any]) -> BaseModel:
         try:

@@ -1,5 +1,6 @@
 """A declaration, @actor, makes a function a job: its contract, its limits and its card."""
 
+import dis
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -9,8 +10,9 @@ import dramatiq
 from dramatiq import Message
 
 from workers.contracts import Contract
+from workers.current import current_job, running_job
 from workers.errors import ConfigurationError
-from workers.job import MESSAGE_ID, running_job
+from workers.job import MESSAGE_ID
 from workers.keys import KeyTemplate, checked_key
 
 P = ParamSpec("P")
@@ -64,10 +66,17 @@ class Actor(dramatiq.Actor[P, R]):
           message_id: one of your own; two messages with one id are one job.
           options: Dramatiq's options and `key`, which wins over the actor's template.
 
+        Returns:
+          the message. One required argument may be missing: in a pipeline, the result of the job before is put there;
+          by itself such a message can't be sent.
+
         Raises:
           ContractError: the arguments don't match the signature.
         """
-        wire = self.contract.check(args, kwargs or {}).wire
+        arguments = self.contract.check(args, kwargs or {}, but_one=not options.get("pipe_ignore"))
+        wire = arguments.wire
+        if arguments.awaits is not None:
+            options["awaits"] = arguments.awaits
         if "key" in options:
             checked_key(self.actor_name, options["key"])
         job = running_job()
@@ -153,6 +162,12 @@ def actor(
                 f"actor {name} can't be declared: its job card lacks {', '.join(missing)}",
                 expected='owner="a team", expects="what is true afterwards", rollback="how to take it back"',
             )
+        if key is None and _uses_transaction(fn):
+            raise ConfigurationError(
+                f"actor {name} can't be declared: transaction() keeps a record of the job",
+                expected="an actor with a key; leave `key` out, and it is the message's id",
+                received="key=None: no record",
+            )
         contract = Contract(name, fn)
         template = key if key in {None, MESSAGE_ID} else KeyTemplate(name, str(key), contract.signature.parameters)
         durations = {option: _milliseconds(name, option, options[option]) for option in _DURATIONS if option in options}
@@ -174,6 +189,17 @@ def actor(
         )(fn)
 
     return declare
+
+
+def _uses_transaction(fn: Callable[..., Any]) -> bool:
+    """Whether the function says `current_job().transaction` itself; what it calls is seen when the job runs."""
+    said = [each for each in dis.get_instructions(fn) if each.opname not in {"CACHE", "PRECALL", "PUSH_NULL"}]
+    return any(
+        name.opname == "LOAD_GLOBAL"
+        and fn.__globals__.get(name.argval) is current_job
+        and (call.opname, attribute.argval) == ("CALL", "transaction")
+        for name, call, attribute in zip(said, said[1:], said[2:], strict=False)
+    )
 
 
 def _milliseconds(actor_name: str, option: str, duration: timedelta | float) -> int:

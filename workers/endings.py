@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from typing import Final
 
 from sqlalchemy import Engine
@@ -47,6 +48,17 @@ class Endings:
             self._waiting.append((ending, told))
             if len(self._waiting) == 1 and not self._is_recording:
                 self._news.notify_all()
+
+    def record(self, ending: Ending) -> None:
+        """Have it recorded, and wait for that.
+
+        Raises:
+          ClaimLost: another process has taken the job over.
+          StoreUnavailable: the process ends, and the store is away.
+        """
+        recorded: Future[None] = Future()
+        self.add(ending, lambda error: recorded.set_exception(error) if error else recorded.set_result(None))
+        recorded.result()
 
     def flush(self, seconds: float = _LAST_SECONDS) -> bool:
         """Wait until everything is recorded that was added; False when it was not in time."""
@@ -93,18 +105,30 @@ class Endings:
                     _log.warning("endings not recorded, trying every second: %s", error)
                 failing = True
                 self._stopping.wait(_PROBE_SECONDS)
-            except Exception as error:  # noqa: BLE001  without this thread no job of this process would ever end
-                _log.exception("endings not recorded; their messages are handed back")
-                return [error] * len(endings)
             else:
                 if failing:
                     _log.warning("endings recorded again")
                 return found
 
     def _record_now(self, endings: Sequence[Ending]) -> Sequence[Exception | None]:
-        with begin(self._engine) as connection:
-            if batches.end(connection, endings):
-                return [None] * len(endings)
-            connection.get_transaction().rollback()  # type: ignore[union-attr]  # begin() has made one
-        with begin(self._engine) as connection:
-            return batches.end_each(connection, endings)
+        try:
+            with begin(self._engine) as connection:
+                if batches.end(connection, endings):
+                    return [None] * len(endings)
+                connection.get_transaction().rollback()  # type: ignore[union-attr]  # begin() has made one
+        except StoreUnavailable:
+            raise
+        except Exception:  # noqa: BLE001  each has its chance alone
+            _log.exception("endings could not be recorded together; one by one then")
+        return [self._record_alone(ending) for ending in endings]
+
+    def _record_alone(self, ending: Ending) -> Exception | None:
+        try:
+            with begin(self._engine) as connection:
+                (error,) = batches.end_each(connection, [ending])
+                return error
+        except StoreUnavailable:
+            raise
+        except Exception as error:  # noqa: BLE001  without this thread no job of this process would ever end
+            _log.exception("an ending could not be recorded; its message is handed back")
+            return error

@@ -1,10 +1,12 @@
 """The job that this thread is running, as the job itself sees it."""
 
+import asyncio
+import json
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from contextvars import ContextVar
+from datetime import datetime
 from typing import Any, Final
 
 from dramatiq import Message
@@ -12,14 +14,14 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from workers.contracts import arguments_hash
-from workers.errors import ConfigurationError, PermanentFailure, StoreUnavailable
-from workers.store import keys, outbox
+from workers.errors import PermanentFailure, StoreUnavailable
+from workers.store import checkpoints, groups, keys, outbox
 from workers.store.engine import begin, read_only
-from workers.store.keys import Claim, Ending
+from workers.store.keys import Claim, Ending, State, Within
+from workers.store.outbox import Outgoing
 
 MESSAGE_ID: Final = "the message id"
-
-_current: ContextVar["Job | None"] = ContextVar("dutiful_job", default=None)
+_NOTHING: Final = object()
 
 
 class Job:
@@ -31,8 +33,13 @@ class Job:
       key: what makes two messages the same job; None where the actor keeps no record.
       attempt: which try this is, from 1.
       generation: how often the job has been replayed.
+      deadline: when the soft time limit ends the attempt, aware, in UTC; None where there is no limit.
+      checkpoint: what the job last committed with `transaction(checkpoint=…)`, in whichever attempt; None at first.
       engine: the store's engine, for small transactions of your own before the one that ends the job.
+      connection: that of the `transaction()` that is open here; None outside of one.
       ended: its transaction has committed, so it is done whatever happens next.
+      unsent: a commit has stored messages that are not published yet.
+      send_left: publishes them.
     """
 
     def __init__(self, *, id: str, actor: str, attempt: int, generation: int, engine: Engine) -> None:  # noqa: A002  its name
@@ -45,10 +52,20 @@ class Job:
         self.arguments_hash = ""
         self.claim: Claim | None = None
         self.holder = ""
+        self.deadline: datetime | None = None
+        self.checkpoint: Any = None
+        self.connection: Connection | None = None
         self.ended = False
+        self.unsent = False
+        self.group: str | None = None
+        self._group_callbacks: Sequence[Outgoing] = ()
         self._arguments: dict[str, Any] | None = None
-        self._outgoing: list[outbox.Outgoing] | None = None
+        self._outgoing: list[Outgoing] | None = None
         self._children: Counter[str] = Counter()
+        self._result: Any = _NOTHING
+        self._follow: Callable[[Any], list[Outgoing]] | None = None
+        self._following: list[Outgoing] | None = None
+        self.send_left: Callable[[], None] | None = None
 
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:
@@ -57,38 +74,128 @@ class Job:
             yield connection
 
     @contextmanager
-    def transaction(self) -> Iterator[Connection]:
-        """A transaction on the store's database that ends the job, at most once a job.
+    def transaction(self, *, checkpoint: Any = _NOTHING) -> Iterator[Connection]:
+        """A transaction on the store's database: your effect, its record and the messages sent inside are one commit.
 
-        Leaving the block commits your effect, the record that the job is done, and the messages sent inside it, in one
-        commit. An exception rolls all of it back.
+        Without a checkpoint it ends the job, at most once a job. With one the job goes on, as often as you like: the
+        next attempt finds the last checkpoint in `current_job().checkpoint`. An exception rolls all of it back.
+
+        Parameters:
+          checkpoint: what JSON can hold, 64 KiB at most. It is written when the block ends, which may fill it in.
 
         Raises:
-          PermanentFailure: it can't hold here: the actor keeps no record (key=None), or the job has ended already.
+          PermanentFailure: it can't hold here: the actor keeps no record (key=None), the job has ended already, another
+            transaction is open, the checkpoint can't be kept, or the result goes to another job and isn't known yet.
           ClaimLost: another process has taken the job over; nothing was committed.
+          PublishError: it has committed, with a checkpoint, but some messages are not sent: the next attempt does it.
         """
+        ends = checkpoint is _NOTHING
         if self.key is None or self.claim is None:
-            raise PermanentFailure(
-                f"{self.actor} can't use transaction()", expected="an actor with a key", received="key=None: no record"
-            )
+            raise self._refusal("can't use transaction()", "an actor with a key", "key=None: no record")
         if self.ended:
-            raise PermanentFailure(
-                f"{self.actor} has ended already", expected="transaction() at most once a job", received="a second one"
-            )
-        with begin(self.engine) as connection:
-            self._outgoing = []
+            raise self._refusal("has ended already", "transaction() without a checkpoint at most once", "another one")
+        if self.connection is not None:
+            raise self._refusal("is in a transaction", "one transaction() at a time", "one inside another")
+        mark = {"actor": self.actor, "key": self.key, "holder": self.holder}
+        with self._answered(ends=ends), begin(self.engine) as connection:
+            self._outgoing, self.connection = [], connection
             try:
                 yield connection
-                outbox.add(connection, actor=self.actor, key=self.key, messages=self._outgoing)
-                keys.end(connection, Ending(self.actor, self.key, self.holder, self.claim.fence, "done"))
+                if ends:
+                    self.prepare(self._known_result())
+                    self.hand_on(connection)
+                    keys.end(connection, self.ending("done"))
+                else:
+                    self._store(connection, self._outgoing)
+                    kept = checkpoints.written(checkpoint, self.actor)
+                    checkpoints.save(connection, **mark, fence=self.claim.fence, checkpoint=kept)
             except DBAPIError as error:
                 # The block may talk to other databases too; this one being away is no fault of the job's.
                 if connection.invalidated:
                     raise StoreUnavailable("the store went away", received=type(error.orig).__name__) from error
                 raise
             finally:
-                self._outgoing = None
-        self.ended = True
+                self._outgoing = self.connection = None
+        if ends:
+            self.ended = True
+            return
+        self.checkpoint = json.loads(kept)
+        if self.unsent and self.send_left is not None and not _is_event_loop():  # an event loop must not wait
+            self.send_left()
+
+    @contextmanager
+    def _answered(self, *, ends: bool) -> Iterator[None]:
+        """After a commit without an answer, the key says whether it has happened."""
+        try:
+            yield
+        except StoreUnavailable:
+            if not (ends and self._has_ended()):
+                raise
+
+    def _has_ended(self) -> bool:
+        assert self.key is not None and self.claim is not None  # noqa: S101, PT018  a transaction was open
+        with begin(self.engine) as connection:
+            row = keys.find(connection, self.actor, self.key)
+        return row is not None and (row.state, row.fence, row.holder) == ("done", self.claim.fence, None)
+
+    def returns(self, result: Any) -> None:
+        """Say inside `transaction()` what the job will return: the commit stores the message that takes it further.
+
+        Needed where the result goes to another job (pipeline, `on_success`) and the function isn't annotated `-> None`.
+        """
+        self._result = result
+
+    def prepare(self, result: Any) -> None:
+        """Work out, once, what follows from the result: the pipeline's next job, `on_success`."""
+        if self._following is None:
+            self._following = self._follow(result) if self._follow is not None else []
+
+    def hand_on(self, connection: Connection) -> None:
+        """Store what follows from the job, and count it in its group, within the commit that marks it done."""
+        follows = list(self._following or []) if self.key is not None else []
+        if self.group is not None:
+            follows += groups.count(connection, self.group, self.id, self._group_callbacks)
+        self._store(connection, [*(self._outgoing or []), *follows])
+
+    @property
+    def hands_on(self) -> bool:
+        """Whether anything follows from it."""
+        return bool(self._following) or self.group is not None
+
+    @property
+    def following(self) -> Sequence[Outgoing]:
+        """What `prepare` found."""
+        return self._following or []
+
+    @property
+    def sender(self) -> str:
+        """Under what its messages lie in the outbox: its key, or its id where it has none."""
+        return self.key if self.key is not None else self.id
+
+    def followed_by(self, follow: Callable[[Any], list[Outgoing]], *, result: Any = _NOTHING) -> None:
+        """Keep how to work out what follows; `result` is given where it is known before the job runs."""
+        self._follow = follow
+        self._result = result
+
+    def belongs_to(self, group: str, callbacks: Sequence[Outgoing]) -> None:
+        """It is a member of a group, and says what follows when the group is complete."""
+        self.group, self._group_callbacks = group, callbacks
+
+    def _store(self, connection: Connection, messages: Sequence[Outgoing]) -> None:
+        outbox.add(connection, actor=self.actor, key=self.sender, messages=messages)
+        self.unsent = self.unsent or bool(messages)
+
+    def _known_result(self) -> Any:
+        if self._follow is not None and self._result is _NOTHING:
+            raise self._refusal(
+                "hands its result on, and transaction() ends it before it returns",
+                "current_job().returns(…) inside the block, a function annotated as returning None, or pipe_ignore",
+                "no result",
+            )
+        return self._result
+
+    def _refusal(self, what: str, expected: str, received: str) -> PermanentFailure:
+        return PermanentFailure(f"{self.actor} {what}", expected=expected, received=received)
 
     def validated(self, arguments: dict[str, Any]) -> None:
         """Keep the arguments that the contract has accepted for the call to come."""
@@ -102,14 +209,24 @@ class Job:
         return arguments
 
     def claimed(self, claim: Claim, holder: str) -> None:
-        """Keep the right to record how it ends."""
+        """Keep the right to record how it ends, and go on from its checkpoint."""
         self.claim, self.holder = claim, holder
+        if claim.recorded is not None and claim.recorded.checkpoint is not None:
+            self.checkpoint = json.loads(claim.recorded.checkpoint)
+            self.unsent = True  # what was committed with it, perhaps
+
+    def ending(self, state: State, *, attempt: int | None = None, also: Within | None = None) -> Ending:
+        """What is to be recorded of this attempt."""
+        assert self.key is not None and self.claim is not None  # noqa: S101, PT018  it was claimed
+        return Ending(
+            self.actor, self.key, self.holder, self.claim.fence, state, attempt, also=also, group=self.group or ""
+        )
 
     def collect(self, message: Message[Any], delay: int | None) -> bool:
         """Keep a message for the commit; False outside a transaction, where it is published at once."""
         if self._outgoing is None:
             return False
-        self._outgoing.append(outbox.Outgoing(message.message_id, message.encode(), delay))
+        self._outgoing.append(Outgoing(message.message_id, message.encode(), delay))
         return True
 
     def child_id(self, actor: str, wire: dict[str, object]) -> str:
@@ -119,25 +236,9 @@ class Job:
         return str(uuid.uuid5(uuid.UUID(int=0), f"{self.id}/{what}/{self._children[what]}"))
 
 
-def current_job() -> Job:
-    """The job that is running here.
-
-    Raises:
-      ConfigurationError: nothing is: the function was called directly.
-    """
-    job = _current.get()
-    if job is None:
-        raise ConfigurationError(
-            "no job is running here", expected="a call from inside a job", received="a direct call of the function"
-        )
-    return job
-
-
-def running_job() -> Job | None:
-    """The job that is running here, or None."""
-    return _current.get()
-
-
-def enter(job: Job | None) -> None:
-    """Make it this thread's job; None when it has ended."""
-    _current.set(job)
+def _is_event_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True

@@ -11,11 +11,11 @@ from sqlalchemy import Engine
 
 from workers import dead_letters
 from workers.clock import utcnow
+from workers.current import running_job
 from workers.declaration import Actor
 from workers.delivery import Carried, Delivery
 from workers.errors import ConfigurationError, ContractError
 from workers.hooks import HookedBroker
-from workers.job import running_job
 
 _UNKNOWN_ACTOR_PATIENCE: Final = timedelta(minutes=10)
 _LONGEST_STEP_SECONDS: Final = 60
@@ -45,6 +45,7 @@ class JobBroker(HookedBroker):
         Raises:
           PublishError: it was not, or perhaps not, taken.
         """
+        refuse_incomplete(message)
         job = running_job()
         if job is None or not job.collect(message, delay):
             self.publish(message, delay=delay)
@@ -52,6 +53,7 @@ class JobBroker(HookedBroker):
 
     async def enqueue_async(self, message: Message[Any], *, delay: int | None = None) -> Message[Any]:
         """As `enqueue`, for an event loop: other tasks go on until the confirm is there."""
+        refuse_incomplete(message)
         job = running_job()
         if job is None or not job.collect(message, delay):
             await asyncio.to_thread(self.publish, message, delay=delay)
@@ -77,6 +79,7 @@ class JobBroker(HookedBroker):
         """
         confirmed = 0
         for message in messages:
+            refuse_incomplete(message)
             self.publish(message, delay=delay)
             confirmed += 1
             if progress is not None:
@@ -139,6 +142,20 @@ class JobBroker(HookedBroker):
                 self.put_back(delivery, timedelta(seconds=min(2**deferrals, _LONGEST_STEP_SECONDS)))
             return True
         return False
+
+
+def refuse_incomplete(message: Message[Any]) -> None:
+    """A message that waits for a pipeline's result can't go alone.
+
+    Raises:
+      ContractError: it lacks an argument.
+    """
+    if "awaits" in message.options:
+        raise ContractError(
+            f"{message.actor_name} can't run without {message.options['awaits']}",
+            expected="all of its arguments, or a place in a pipeline behind a job that returns it",
+            received="a message of its own",
+        )
 
 
 def refuse_to_block_an_event_loop() -> None:

@@ -14,7 +14,7 @@ from dramatiq.errors import ConnectionClosed
 from workers import envelope
 from workers.delivery import Carried
 from workers.errors import ContractError, PublishError, PublishUnconfirmed, QueueMissing
-from workers.job_broker import JobBroker, refuse_to_block_an_event_loop
+from workers.job_broker import JobBroker, refuse_incomplete, refuse_to_block_an_event_loop
 from workers.transport import topology
 from workers.transport.post import Post
 from workers.transport.publisher import Publisher
@@ -71,6 +71,7 @@ class Sending(JobBroker):
         for batch in _batches(messages):
             posts = []
             for message in batch:
+                refuse_incomplete(message)
                 self.emit_before("enqueue", message, delay)
                 self._ensure_before_publishing(q_name(message.queue_name))
                 posts.append(self._post(message, delay))

@@ -1,5 +1,5 @@
 """The posts of the site come in through here."""
 
-from actors.content.importing import import_batch, import_feed
+from actors.content.importing import finish_feed, import_batch, import_feed
 
-__all__ = ["import_batch", "import_feed"]
+__all__ = ["finish_feed", "import_batch", "import_feed"]

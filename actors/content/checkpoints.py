@@ -3,13 +3,14 @@
     reading ──▶ read ──▶ done       every batch is recorded; every batch is imported
        └──────▶ failed              what was read whole is still imported; `error` says why
 
-The rows tell all of it: a message carries only the feed's number and the batch's.
+It lies in the feed's row, and not with the job, because one job hands on to the next. A message carries only the feed's
+number and the batch's. That every batch is imported is known to their group.
 """
 
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from sqlalchemy import Connection, Engine, Update, insert, select, update
+from sqlalchemy import Connection, Engine, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from actors.content.batches import Batch, packed
@@ -52,19 +53,17 @@ class Counts(NamedTuple):
     rejected: int = 0
 
 
-def begin(engine: Engine, job: str, source: str, name: str) -> Checkpoint:
-    """Return the checkpoint of a job, and make one at its first attempt.
+def begin(connection: Connection, job: str, source: str, name: str) -> int:
+    """Make a row for the feed of a job, and return its number; a job that is run again finds its own.
 
     Raises:
       FeedForbidden: the source can't even be stored.
     """
     refuse_unfit(source)
-    dialect = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
-    with engine.begin() as connection:
-        row = {"job": job, "source": source, "name": shown(name), "started_at": datetime.now(UTC)}
-        connection.execute(dialect(feeds).values(row).on_conflict_do_nothing(index_elements=["job"]))
-        found = connection.execute(select(feeds.c.id).where(feeds.c.job == job)).scalar_one()
-    return load(engine, found, source)
+    dialect = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    row = {"job": job, "source": source, "name": shown(name), "started_at": datetime.now(UTC)}
+    connection.execute(dialect(feeds).values(row).on_conflict_do_nothing(index_elements=["job"]))
+    return int(connection.execute(select(feeds.c.id).where(feeds.c.job == job)).scalar_one())
 
 
 def load(engine: Engine, feed: int, source: str) -> Checkpoint:
@@ -93,8 +92,8 @@ def opened(engine: Engine, feed: int, identity: str) -> None:
         )
 
 
-def record(engine: Engine, feed: int, batch: Batch) -> int:
-    """Keep a batch and move the checkpoint behind it, in one transaction; return how many batches wait now."""
+def record(connection: Connection, feed: int, batch: Batch) -> int:
+    """Keep a batch and move the checkpoint behind it; return how many batches wait now."""
     first, last, after = batch.records[0], batch.records[-1], batch.after
     row = {
         "feed_id": feed,
@@ -111,19 +110,9 @@ def record(engine: Engine, feed: int, batch: Batch) -> int:
         "next_line": after.line,
         "next_batch": batch.number + 1,
     }
-    with engine.begin() as connection:
-        connection.execute(insert(feed_batches).values(row))
-        change = update(feeds).where(feeds.c.id == feed).values(moved)
-        return int(connection.execute(change.returning(feeds.c.next_batch - feeds.c.batches_done)).scalar_one())
-
-
-def last_batch_waits(engine: Engine, checkpoint: Checkpoint) -> bool:
-    """Say whether the last recorded batch is not done: its message may never have been published."""
-    with engine.begin() as connection:
-        query = select(feed_batches.c.done).where(
-            feed_batches.c.feed_id == checkpoint.feed, feed_batches.c.number == checkpoint.batch - 1
-        )
-        return connection.execute(query).scalar_one_or_none() is False
+    connection.execute(insert(feed_batches).values(row))
+    change = update(feeds).where(feeds.c.id == feed).values(moved)
+    return int(connection.execute(change.returning(feeds.c.next_batch - feeds.c.batches_done)).scalar_one())
 
 
 def waiting(engine: Engine, feed: int) -> int:
@@ -144,31 +133,23 @@ def note_error(engine: Engine, feed: int, error: Exception, *, failed: bool) -> 
         )
 
 
-def finish_reading(connection: Connection, feed: int) -> bool:
-    """Note that every batch is recorded. True: all of them are done, and this made the feed done."""
-    change = update(feeds).where(feeds.c.id == feed, feeds.c.state == READING).values(state=READ, error="")
-    return _done_if_nothing_waits(connection, feed, change)
+def finish_reading(connection: Connection, feed: int) -> None:
+    """Note that every batch is recorded."""
+    connection.execute(update(feeds).where(feeds.c.id == feed, feeds.c.state == READING).values(state=READ, error=""))
 
 
-def count_batch(connection: Connection, feed: int, number: int, counts: Counts) -> bool:
-    """Note that a batch is done, and drop its payload. True: it was the last one, and this made the feed done.
+def finish(connection: Connection, feed: int) -> bool:
+    """Note that every batch is imported; False when it was noted before."""
+    change = update(feeds).where(feeds.c.id == feed, feeds.c.state == READ)
+    return connection.execute(change.values(state=DONE, finished_at=datetime.now(UTC))).rowcount == 1
 
-    It holds the feed's row until the commit: of two last batches exactly one sees the other's work.
-    """
+
+def count_batch(connection: Connection, feed: int, number: int, counts: Counts) -> None:
+    """Note that a batch is done, and drop its payload."""
     connection.execute(
         update(feed_batches)
         .where(feed_batches.c.feed_id == feed, feed_batches.c.number == number)
         .values(done=True, payload=None)
     )
     added = {name: feeds.c[name] + count for name, count in counts._asdict().items()}
-    change = update(feeds).where(feeds.c.id == feed).values(batches_done=feeds.c.batches_done + 1, **added)
-    return _done_if_nothing_waits(connection, feed, change)
-
-
-def _done_if_nothing_waits(connection: Connection, feed: int, change: Update) -> bool:
-    query = change.returning(feeds.c.state, feeds.c.next_batch - feeds.c.batches_done)
-    row = connection.execute(query).one_or_none()
-    if row is None or tuple(row) != (READ, 0):
-        return False
-    connection.execute(update(feeds).where(feeds.c.id == feed).values(state=DONE, finished_at=datetime.now(UTC)))
-    return True
+    connection.execute(update(feeds).where(feeds.c.id == feed).values(batches_done=feeds.c.batches_done + 1, **added))

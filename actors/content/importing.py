@@ -1,17 +1,19 @@
 """Imports posts: one job reads a feed into batches, and a job for each batch stores it."""
 
 from datetime import timedelta
+from functools import partial
 
 from sqlalchemy import Connection, select
 
 from actors.content import checkpoints
-from actors.content.batches import unpacked
+from actors.content.batches import Batch, unpacked
 from actors.content.reading import read_feed
 from actors.content.storing import Origin, store
 from actors.content.tables import feed_batches, feeds
 from actors.settings import site_settings
 from actors.sitemap import build
-from workers import PermanentFailure, actor, current_job
+from workers import OpenGroup, PermanentFailure, actor, current_job
+from workers.job import Job
 
 
 @actor(
@@ -27,7 +29,22 @@ from workers import PermanentFailure, actor, current_job
 def import_batch(feed: int, number: int) -> None:
     """Store one batch of a feed that is being imported."""
     with current_job().transaction() as connection:
-        if store_batch(connection, feed, number, site_settings().max_record_bytes):
+        store_batch(connection, feed, number, site_settings().max_record_bytes)
+
+
+@actor(
+    actor_name="content.finish_feed",
+    queue_name="content",
+    key="{feed}",
+    time_limit=timedelta(minutes=1),
+    owner="content",
+    expects="the feed's row says done, and the sitemap has been asked for",
+    rollback="none needed: it changes nothing but the feed's row",
+)
+def finish_feed(feed: int) -> None:
+    """Note that a feed is done: it is sent when every batch of it has been imported."""
+    with current_job().transaction() as connection:
+        if checkpoints.finish(connection, feed):
             build.send(reason=f"feed {feed}")
 
 
@@ -49,24 +66,42 @@ def import_feed(source: str, feed: str | None = None, resume: int | None = None)
       resume: the number of a feed whose reading goes on here. Only this actor says it, to itself.
     """
     job = current_job()
-    if resume is None:
-        checkpoint = checkpoints.begin(job.engine, job.id, source, feed or name_of(source))
-    else:
-        checkpoint = checkpoints.load(job.engine, resume, source)
-    finished = read_feed(job.engine, checkpoint, _publish, site_settings())
+    number = resume if resume is not None else _begun(job, source, feed or name_of(source))
+    checkpoint = checkpoints.load(job.engine, number, source)
+    finished = read_feed(job.engine, checkpoint, partial(_stage, job), site_settings())
     with job.transaction() as connection:
-        if not finished:
-            import_feed.send(source=source, feed=feed, resume=checkpoint.feed)
-        elif checkpoints.finish_reading(connection, checkpoint.feed):
-            build.send(reason=f"feed {checkpoint.feed}")
+        if finished:
+            checkpoints.finish_reading(connection, number)
+            _batches_of(number).close()
+        else:
+            import_feed.send(source=source, feed=feed, resume=number)
 
 
-def _publish(feed: int, number: int) -> None:
-    import_batch.send(feed=feed, number=number)
+def _begun(job: Job, source: str, name: str) -> int:
+    """Return the number of the job's feed; its first attempt begins it."""
+    kept = job.checkpoint or {}
+    if not kept:
+        with job.transaction(checkpoint=kept) as connection:
+            kept["feed"] = checkpoints.begin(connection, job.id, source, name)
+            _batches_of(kept["feed"]).open(finish_feed.message(feed=kept["feed"]))
+    return int(kept["feed"])
 
 
-def store_batch(connection: Connection, feed: int, number: int, limit: int) -> bool:
-    """Store a recorded batch. True: with it the whole feed is done."""
+def _stage(job: Job, feed: int, batch: Batch) -> int:
+    """Keep a batch, the feed's checkpoint behind it, and the batch's message; return how many batches wait now."""
+    with job.transaction(checkpoint={"feed": feed, "batches": batch.number + 1}) as connection:
+        waiting = checkpoints.record(connection, feed, batch)
+        _batches_of(feed).send(import_batch.message(feed=feed, number=batch.number))
+    return waiting
+
+
+def _batches_of(feed: int) -> OpenGroup:
+    """The group of a feed's batches: nobody knows how many they are before the feed is read."""
+    return OpenGroup(f"content.import_feed {feed}")
+
+
+def store_batch(connection: Connection, feed: int, number: int, limit: int) -> None:
+    """Store a recorded batch; one that is stored already stays as it is."""
     query = (
         select(feed_batches.c.payload, feed_batches.c.done, feeds.c.source)
         .join(feeds)
@@ -79,9 +114,9 @@ def store_batch(connection: Connection, feed: int, number: int, limit: int) -> b
             f"batch {number} of feed {feed} can't be imported", expected="a recorded batch", received="no such batch"
         )
     if batch.done:
-        return False
+        return
     counts = store(connection, Origin(feed, batch.source), unpacked(batch.payload), limit)
-    return checkpoints.count_batch(connection, feed, number, counts)
+    checkpoints.count_batch(connection, feed, number, counts)
 
 
 def name_of(source: str) -> str:

@@ -19,20 +19,17 @@ UNSEEKABLE_PATIENCE = 5
 STALLED_SECONDS = 10.0
 _POLL_SECONDS = 0.2
 
-Publish = Callable[[int, int], object]
+Stage = Callable[[int, Batch], int]
 
 
-def read_feed(engine: Engine, checkpoint: Checkpoint, publish: Publish, site: SiteSettings) -> bool:
+def read_feed(engine: Engine, checkpoint: Checkpoint, stage: Stage, site: SiteSettings) -> bool:
     """Read on from a checkpoint until the feed ends (True), or until it is another job's turn (False).
 
-    A batch is recorded, then its message is published, then the next one is recorded. So at any moment only the last
-    recorded batch can lack its message, and whoever goes on publishes that one again; its key makes the second message
-    a duplicate.
-
     Parameters:
-      engine: the store's; each batch is a small transaction of its own.
+      engine: the store's.
       checkpoint: where to begin.
-      publish: publishes the message of a batch, and returns when it is safe.
+      stage: keeps a batch of this feed, the checkpoint behind it and its message in one commit; says how many batches
+        wait then.
       site: limits.
 
     Raises:
@@ -42,7 +39,7 @@ def read_feed(engine: Engine, checkpoint: Checkpoint, publish: Publish, site: Si
     if checkpoint.state in {checkpoints.READ, checkpoints.DONE}:
         return True
     try:
-        return _Reading(engine, checkpoint, publish, site).run()
+        return _Reading(engine, checkpoint, stage, site).run()
     except DutifulError as error:
         checkpoints.note_error(engine, checkpoint.feed, error, failed=isinstance(error, FeedRefused))
         raise
@@ -51,18 +48,16 @@ def read_feed(engine: Engine, checkpoint: Checkpoint, publish: Publish, site: Si
 class _Reading:
     """One job's turn at a feed."""
 
-    def __init__(self, engine: Engine, checkpoint: Checkpoint, publish: Publish, site: SiteSettings) -> None:
+    def __init__(self, engine: Engine, checkpoint: Checkpoint, stage: Stage, site: SiteSettings) -> None:
         self._engine = engine
         self._checkpoint = checkpoint
-        self._publish = publish
+        self._stage = stage
         self._site = site
         self._number = checkpoint.batch
 
     def run(self) -> bool:
         feed = self._checkpoint.feed
         began = time.monotonic()
-        if checkpoints.last_batch_waits(self._engine, self._checkpoint):
-            self._publish(feed, self._number - 1)
         offset, identity = self._checkpoint.position.offset, self._checkpoint.identity
         with open_source(self._checkpoint.source, offset, identity, self._site) as source:
             checkpoints.opened(self._engine, feed, source.identity)
@@ -90,9 +85,7 @@ class _Reading:
             raise
 
     def _keep(self, group: list[Record]) -> int:
-        """Record a batch and publish its message; return how many batches wait now."""
-        waiting = checkpoints.record(self._engine, self._checkpoint.feed, Batch(self._number, group))
-        self._publish(self._checkpoint.feed, self._number)
+        waiting = self._stage(self._checkpoint.feed, Batch(self._number, group))
         self._number += 1
         return waiting
 

@@ -159,6 +159,9 @@ def test_the_statements_remove_what_nobody_needs_and_nothing_else(jobs):
         for name, moment in {"gone": BEFORE, "here": NOW}.items():
             store.execute(insert(tables.holders).values(id=name, expires_at=moment, **holder))
         store.execute(insert(tables.outbox).values(sent))
+        for name, moment in {"long ago": BEFORE, "just now": NOW, "never": None}.items():
+            group = {"expected": 1, "counted": 1, "open": False, "callbacks": "[]", "created_at": BEFORE}
+            store.execute(insert(tables.groups).values(id=name, completed_at=moment, **group))
 
         (statements,) = re.findall(r"^```sql\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
         for statement in statements.split(";\n"):
@@ -170,3 +173,4 @@ def test_the_statements_remove_what_nobody_needs_and_nothing_else(jobs):
             ("rare", BEFORE),
         }
         assert set(store.scalars(select(tables.holders.c.id))) == {"here"}
+        assert set(store.scalars(select(tables.groups.c.id))) == {"just now", "never"}

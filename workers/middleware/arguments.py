@@ -6,6 +6,7 @@ from workers.contracts import arguments_hash
 from workers.declaration import Actor
 from workers.delivery import Delivery
 from workers.errors import ContractError
+from workers.groups import join_group
 from workers.keys import KeyTemplate, checked_key
 
 
@@ -27,6 +28,7 @@ class CheckedArguments(Middleware):
         job = message.job
         assert job is not None  # noqa: S101  CurrentJob stands above in the list
         actor = broker.get_actor(message.actor_name)
+        join_group(job, message.options)
         given = message.options.get("key")
         if not isinstance(actor, Actor):
             job.key = checked_key(actor.actor_name, given if given is not None else message.message_id)

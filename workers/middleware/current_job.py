@@ -5,8 +5,9 @@ from typing import Any
 from dramatiq import Broker, Middleware
 from sqlalchemy import Engine
 
+from workers.current import enter
 from workers.delivery import Delivery
-from workers.job import Job, enter
+from workers.job import Job
 
 
 class CurrentJob(Middleware):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Integer, bindparam, func, literal_column, null, select, tuple_, update
+from sqlalchemy import Connection, Integer, Text, bindparam, case, func, literal_column, null, select, tuple_, update
 
 from workers.errors import ClaimLost
 from workers.store import keys, tables
@@ -47,14 +47,18 @@ def end(connection: Connection, endings: Sequence[Ending]) -> bool:
     """
     with outages("endings could not be recorded"):
         # One statement, whatever the states: those that claim the same keys lock them in the same order.
-        return _update(connection, [_mark(each) for each in sorted(endings, key=_name)])
+        if not _update(connection, [_mark(each) for each in sorted(endings, key=_name)]):
+            return False
+    for each in sorted(endings, key=lambda each: each.group):
+        if each.also is not None:
+            each.also(connection)
+    return True
 
 
 def end_each(connection: Connection, endings: Sequence[Ending]) -> list[ClaimLost | None]:
     """As `end`, one by one; where a claim was lost, the error says to whom.
 
-    An ending that stands there already is recorded: the answer to its commit was lost. That is only true here, where
-    nothing else is in the commit.
+    An ending that stands there already is recorded, with what belongs to it: the answer to its commit was lost.
 
     Raises:
       StoreUnavailable: the store can't be reached.
@@ -63,6 +67,8 @@ def end_each(connection: Connection, endings: Sequence[Ending]) -> list[ClaimLos
     for ending in sorted(endings, key=_name):
         try:
             keys.end(connection, ending)
+            if ending.also is not None:
+                ending.also(connection)
             found[ending] = None
         except ClaimLost as error:
             found[ending] = None if _stands(connection, ending) else error
@@ -95,8 +101,11 @@ def _mark(ending: Ending) -> dict[str, Any]:
 def _update(connection: Connection, rows: list[dict[str, Any]]) -> bool:
     """Whether each was still held. No value stands in the statement itself: SQLAlchemy would copy it for each row."""
     columns = tables.keys.c
-    values: dict[str, Any] = {"state": bindparam("new_state"), "holder": null()}
+    values: dict[str, Any] = {"state": bindparam("new_state", type_=Text), "holder": null()}
     values["updated_at"] = _times(connection, rows, "now").get("now", bindparam("now", type_=columns.updated_at.type))
+    values["checkpoint"] = case(
+        (bindparam("new_state", type_=Text) == literal_column("'done'"), null()), else_=columns.checkpoint
+    )
     values["attempt"] = func.coalesce(bindparam("next_attempt", type_=Integer), columns.attempt)
     held = (
         columns.actor == bindparam("of"),

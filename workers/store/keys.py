@@ -9,6 +9,7 @@
 end the job. The caller owns the transaction; a row that was claimed stays locked until it ends.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -21,6 +22,7 @@ from workers.store.engine import insert_unless_there, moment, outages
 
 State = Literal["waiting", "running", "done", "dead", "discarded", "canceled"]
 Result = Literal["run", "duplicate", "superseded", "running", "conflict"]
+Within = Callable[[Connection], None]
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class Record:
     fence: int
     created_at: datetime
     updated_at: datetime
+    checkpoint: str | None = None
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,8 @@ class Ending:
     Attributes:
       state: what the job is now: waiting, done or dead.
       attempt: the next one, where this one was spent; older copies of the message are superseded from then on.
+      also: what else belongs into the same commit.
+      group: which group's rows that touches; endings are recorded in the order of their groups.
     """
 
     actor: str
@@ -94,6 +99,8 @@ class Ending:
     fence: int
     state: State
     attempt: int | None = None
+    also: Within | None = None
+    group: str = ""
 
 
 def claim(connection: Connection, request: Request, *, holder: str) -> Claim:
@@ -141,6 +148,8 @@ def end(connection: Connection, ending: Ending) -> None:
     with outages(f"a job could not be recorded as {ending.state}"):
         time = moment(connection)
         values = {"state": ending.state, "holder": None, "updated_at": time}
+        if ending.state == "done":
+            values["checkpoint"] = None  # no attempt goes on from it
         spent = {} if ending.attempt is None else {"attempt": ending.attempt}
         if _change(connection, actor, key, values | spent, holder=holder, fence=fence):
             return

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Column, DateTime, Index, Integer, LargeBinary, MetaData, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, DateTime, Index, Integer, LargeBinary, MetaData, Table, Text
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
@@ -47,6 +47,7 @@ keys = Table(
     Column("fence", Integer, nullable=False),  # grows by one each time the job starts
     Column("created_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
+    Column("checkpoint", Text),  # JSON: where the next attempt goes on; null: from the start
     Index("dutiful_keys_state", "state", "updated_at"),
 )
 
@@ -72,6 +73,25 @@ outbox = Table(
     Column("delay_ms", BigInteger),  # null: at once
     Column("created_at", UtcDateTime, nullable=False),
     Index("dutiful_outbox_parent", "actor", "key", "position"),
+)
+
+groups = Table(
+    "dutiful_groups",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("expected", Integer, nullable=False),  # how many members it has, so far
+    Column("counted", Integer, nullable=False),  # how many of them have succeeded
+    Column("open", Boolean, nullable=False),  # more members may come
+    Column("callbacks", Text, nullable=False),  # JSON: what is sent when all have succeeded
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("completed_at", UtcDateTime),
+)
+
+group_members = Table(  # those that have succeeded, until their group is complete
+    "dutiful_group_members",
+    metadata,
+    Column("group_id", Text, primary_key=True),
+    Column("member_id", Text, primary_key=True),
 )
 
 ticks = Table(

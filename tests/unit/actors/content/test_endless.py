@@ -8,7 +8,8 @@ from threading import Thread
 
 import pytest
 
-from actors.content.checkpoints import Counts, begin, count_batch
+from actors.content.checkpoints import Counts, begin, count_batch, load
+from actors.content.checkpoints import record as record_batch
 from actors.content.reading import read_feed
 
 SIZE = 5_000_000_000 if os.environ.get("PROOF") else 50_000_000
@@ -60,16 +61,21 @@ def test_a_feed_of_any_size_takes_the_same_memory(endless, engine, site):
     wide = site.model_copy(update={"batch_records": 1000, "reading_seconds": 2})
     source = f"http://127.0.0.1:{endless.server_port}/feed"
 
-    def import_at_once(feed, number):
+    with engine.begin() as connection:
+        feed = begin(connection, "job", source, "endless")
+
+    def import_at_once(feed, batch):
         with engine.begin() as connection:
-            count_batch(connection, feed, number, Counts())
+            waiting = record_batch(connection, feed, batch)
+            count_batch(connection, feed, batch.number, Counts())
+        return waiting - 1
 
     turns = 1
     tracemalloc.start()
-    while not read_feed(engine, begin(engine, "job", source, "endless"), import_at_once, wide):
+    while not read_feed(engine, load(engine, feed, source), import_at_once, wide):
         turns += 1
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < MOST_MEMORY
-    assert begin(engine, "job", source, "endless").position.line == endless.count
+    assert load(engine, feed, source).position.line == endless.count
     assert turns < SIZE / 1_000_000, "each turn reads more than a megabyte"

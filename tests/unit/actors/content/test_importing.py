@@ -47,7 +47,7 @@ def test_a_feed_becomes_posts_rejections_and_a_sitemap(jobs, site, feed):
     assert (found.state, found.name, found.imported, found.rejected) == ("done", "feed.ndjson", 9, 1)
     sent = [message.actor_name for message in jobs.published]
     assert sent.count("content.import_batch") == 4
-    assert sent.count("sitemap.build") == 1
+    assert (sent.count("content.finish_feed"), sent.count("sitemap.build")) == (1, 1)
     assert sent.count("content.import_feed") > 1, "it handed on when two batches were waiting"
     assert "post-10" in (site.public_directory / "sitemap-1.xml").read_text()
     assert jobs.dead_letters == []

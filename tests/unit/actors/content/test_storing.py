@@ -31,7 +31,8 @@ def put(engine, feed, *records, source="feed.ndjson"):
 @pytest.fixture
 def runs(engine):
     """The numbers of some import runs, in order."""
-    return [begin(engine, f"job-{number}", "feed.ndjson", "feed").feed for number in range(5)]
+    with engine.begin() as connection:
+        return [begin(connection, f"job-{number}", "feed.ndjson", "feed") for number in range(5)]
 
 
 def rows(engine, table=posts):

@@ -33,7 +33,8 @@ def ping() -> None:
 
 @actor(**CARD, actor_name="ping_in_a_transaction", key=None)
 def ping_in_a_transaction() -> None:
-    with current_job().transaction():
+    job = current_job()
+    with job.transaction():
         ran.append("never")
 
 
