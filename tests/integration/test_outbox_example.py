@@ -4,10 +4,12 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 from sqlalchemy import create_engine, text
 
@@ -72,6 +74,12 @@ def shop(request, site, postgres, rabbitmq, tmp_path):
     return run
 
 
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
 def count(url, table):
     engine = create_engine(url)
     with engine.connect() as connection:
@@ -91,7 +99,9 @@ def test_an_order_and_its_job_are_one_commit_and_survive_a_kill(shop, site, post
     assert placed.returncode == -signal.SIGKILL
     assert count(shop.database, "dutiful_publisher_outbox") == 2, "what was rolled back sends nothing"
 
-    worker = Worker(site, shop.environment, tmp_path, "-p", "1", "-t", "2", module="shipping")
+    port = free_port()
+    environment = shop.environment | {"DUTIFUL_METRICS__PORT": str(port)}
+    worker = Worker(site, environment, tmp_path, "-p", "1", "-t", "2", module="shipping")
     try:
         worker.wait_until_ready()
         if shop.own:
@@ -100,6 +110,10 @@ def test_an_order_and_its_job_are_one_commit_and_survive_a_kill(shop, site, post
             )
         until(lambda: count(postgres, "shop_parcels") == 2, what=worker.text())
         until(lambda: count(shop.database, "dutiful_publisher_outbox") == 0)
+        shown = httpx.get(f"http://127.0.0.1:{port}/metrics").text
+        assert f"dutiful_outbox_relayed_total {0 if shop.own else 2}.0" in shown
+        assert 'dutiful_outbox_failures_total{why="set_aside"} 0.0' in shown
+        assert "dutiful_outbox_waiting " in shown
         assert worker.stop()[0] == 0
     finally:
         worker.kill()
