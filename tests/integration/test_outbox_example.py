@@ -80,6 +80,14 @@ def free_port():
         return probe.getsockname()[1]
 
 
+def metrics(port):
+    """What the process beside the workers serves; nothing while it starts."""
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/metrics").text
+    except httpx.TransportError:
+        return ""
+
+
 def count(url, table):
     engine = create_engine(url)
     with engine.connect() as connection:
@@ -110,7 +118,7 @@ def test_an_order_and_its_job_are_one_commit_and_survive_a_kill(shop, site, post
             )
         until(lambda: count(postgres, "shop_parcels") == 2, what=worker.text())
         until(lambda: count(shop.database, "dutiful_publisher_outbox") == 0)
-        shown = httpx.get(f"http://127.0.0.1:{port}/metrics").text
+        shown = until(lambda: metrics(port))
         assert f"dutiful_outbox_relayed_total {0 if shop.own else 2}.0" in shown
         assert 'dutiful_outbox_failures_total{why="set_aside"} 0.0' in shown
         assert "dutiful_outbox_waiting " in shown
