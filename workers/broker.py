@@ -17,6 +17,7 @@ from workers.middleware.failures import Failures
 from workers.middleware.idempotency import Idempotency
 from workers.middleware.job_log import JobLog
 from workers.middleware.job_metrics import JobMetrics
+from workers.middleware.outbox_relay import OutboxRelay
 from workers.middleware.successors import Successors
 from workers.middleware.time_limit import TimeLimit
 from workers.rabbitmq import DutifulBroker
@@ -45,6 +46,7 @@ def build_middleware(chosen: Settings, engine: Engine) -> list[Middleware]:
         CurrentJob(engine),
         CheckedArguments(),
         Idempotency(engine),  # claims after the arguments are known to be good; records how the attempt ended
+        OutboxRelay(engine),  # after it, because it has made the store ready
         Successors(engine),  # what follows from the job: stored by the above in the commit that marks it done
         Failures(  # decides how the attempt ended, and has its successor confirmed, before any of the above hears of it
             max_retries=chosen.retries.max_retries,

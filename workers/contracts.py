@@ -152,5 +152,23 @@ class Contract:
 
 def arguments_hash(actor_name: str, wire: Mapping[str, Any]) -> str:
     """What is alike for alike arguments: over the wire arguments by name, sorted, without defaults filled in."""
-    text = json.dumps([actor_name, dict(wire)], sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    text = _canonical([actor_name, dict(wire)])
+    if ".0" in text or "e+" in text:
+        # Perhaps a number such as 2.0. Other languages write it as 2, and JSON means the same by both.
+        text = _canonical(_whole([actor_name, dict(wire)]))
     return hashlib.sha256(text.encode("utf-8", errors="surrogatepass")).hexdigest()
+
+
+def _canonical(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+
+
+def _whole(value: Any) -> Any:
+    """The same JSON with every whole number written as one."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, Mapping):
+        return {name: _whole(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_whole(each) for each in value]
+    return value

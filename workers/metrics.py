@@ -23,5 +23,18 @@ job_wait = Histogram("dutiful_job_wait_seconds", "From sending a job to its firs
 job_total = Histogram("dutiful_job_total_seconds", "From sending a job to its end.", _JOB, buckets=_SECONDS)
 jobs_running = Gauge("dutiful_jobs_running", "Attempts that run now.", _JOB, multiprocess_mode="livesum")
 redeliveries = Counter("dutiful_redeliveries_total", "Messages that RabbitMQ had handed out before.", _JOB)
+outbox_waiting = Gauge(
+    "dutiful_outbox_waiting", "Rows of the publishers' outbox that wait.", multiprocess_mode="mostrecent"
+)
+outbox_oldest = Gauge(
+    "dutiful_outbox_oldest_seconds", "How long the oldest of them has waited.", multiprocess_mode="mostrecent"
+)
+outbox_set_aside = Gauge(
+    "dutiful_outbox_set_aside", "Rows that can never be published as they are.", multiprocess_mode="mostrecent"
+)
+outbox_relayed = Counter("dutiful_outbox_relayed_total", "Messages of an outbox that were published.")
+outbox_failures = Counter(
+    "dutiful_outbox_failures_total", "Messages of an outbox that were not published: set_aside or not_taken.", ["why"]
+)
 actor_info = Gauge("dutiful_actor_info", "One for each actor.", ["actor", "queue", "owner"], multiprocess_mode="max")
 build_info = Gauge("dutiful_build_info", "What runs here.", ["version", "environment"], multiprocess_mode="max")

@@ -2,7 +2,8 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import islice
 from typing import Any, Final
 
@@ -10,10 +11,18 @@ import pika
 from dramatiq import Message
 from dramatiq.common import q_name
 from dramatiq.errors import ConnectionClosed
+from pika import exceptions as amqp
 
 from workers import envelope
 from workers.delivery import Carried
-from workers.errors import ContractError, PublishError, PublishUnconfirmed, QueueMissing
+from workers.errors import (
+    BrokerUnreachable,
+    ContractError,
+    DutifulError,
+    PublishError,
+    PublishUnconfirmed,
+    QueueMissing,
+)
 from workers.job_broker import JobBroker, refuse_incomplete, refuse_to_block_an_event_loop
 from workers.transport import topology
 from workers.transport.post import Post
@@ -87,6 +96,58 @@ class Sending(JobBroker):
             progress(confirmed)
         return confirmed
 
+    def publish_each(self, messages: Sequence[tuple[Message[Any], int | None]]) -> list[DutifulError | None]:
+        """Send messages, each with its delay in milliseconds, and say of each how it went: None, or its error.
+
+        One that fails stops no other. A queue that no actor here reads is not declared: it must be there.
+        """
+        refuse_to_block_an_event_loop()
+        results: list[DutifulError | None] = [None] * len(messages)
+        posts: dict[int, Post] = {}
+        unreachable: BrokerUnreachable | None = None
+        for place, (message, delay) in enumerate(messages):
+            if unreachable is not None:
+                results[place] = unreachable
+                continue
+            try:
+                self.emit_before("enqueue", message, delay)
+                self._find_queue(q_name(message.queue_name), delay)
+                posts[place] = self._post(message, delay)
+            except BrokerUnreachable as error:  # waiting as long for the next would not help
+                unreachable = results[place] = error
+            except DutifulError as error:
+                results[place] = error
+        self.publisher.publish(posts.values())
+        for place, post in posts.items():
+            results[place] = self._confirm(*messages[place], post)
+        return results
+
+    def _confirm(self, message: Message[Any], delay: int | None, post: Post) -> DutifulError | None:
+        queue = q_name(message.queue_name)
+        try:
+            try:
+                self._wait(post)
+            except QueueMissing:
+                if queue not in self.queues:
+                    raise
+                self._send_again(queue, post)
+        except PublishError as error:
+            return error
+        self.emit_after("enqueue", message, delay)
+        return None
+
+    def _find_queue(self, queue: str, delay: int | None) -> None:
+        """Make sure of the queue before; without a delay, RabbitMQ itself tells when another's is missing."""
+        if queue in self.queues:
+            self._ensure_before_publishing(queue)
+        elif delay:
+            try:
+                self.publisher.ask(partial(_look, queue), self.publish_timeout_seconds)
+            except amqp.ChannelClosedByBroker as error:
+                raise QueueMissing("there is no such queue", expected="a queue", received=queue) from error
+            except (amqp.AMQPError, TimeoutError, OSError) as error:
+                raise self.publisher.unreachable() from error
+
     def _confirm_oldest(self, window: deque[tuple[Message[Any], Post]], delay: int | None) -> int:
         message, post = window.popleft()
         try:
@@ -158,6 +219,10 @@ class Sending(JobBroker):
                 self._ensure_queue(queue, self.publish_timeout_seconds)
             except ConnectionClosed as error:
                 raise self.publisher.unreachable() from error
+
+
+def _look(queue: str, channel: Any, answer: Callable[[Any], None]) -> None:
+    channel.queue_declare(queue, passive=True, callback=answer)
 
 
 def _batches(messages: Iterable[Message[Any]]) -> Iterator[list[Message[Any]]]:

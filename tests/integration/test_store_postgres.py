@@ -26,7 +26,9 @@ for name in (
     "test_keys",
     "test_migrate",
     "test_outbox",
+    "test_publisher_outbox",
     "test_ticks",
+    "test_turns",
 ):
     spec = importlib.util.spec_from_file_location(f"{name}_on_postgres", SHARED / f"{name}.py")
     module = importlib.util.module_from_spec(spec)

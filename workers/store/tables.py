@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, Column, DateTime, Index, Integer, LargeBinary, MetaData, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, DateTime, Index, Integer, LargeBinary, MetaData, Table, Text, func
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
@@ -92,6 +92,29 @@ group_members = Table(  # those that have succeeded, until their group is comple
     metadata,
     Column("group_id", Text, primary_key=True),
     Column("member_id", Text, primary_key=True),
+)
+
+# Other services write here with a plain INSERT, perhaps in a database of their own: docs/outbox.md.
+publisher_outbox = Table(
+    "dutiful_publisher_outbox",
+    metadata,
+    Column("message_id", Text, primary_key=True),
+    Column("queue", Text, nullable=False),
+    Column("body", Text, nullable=False),  # the whole message, JSON
+    Column("headers", Text),  # a JSON object; null: none
+    Column("delay_ms", BigInteger),  # counted from created_at; null: at once
+    Column("created_at", UtcDateTime, nullable=False, server_default=func.now()),
+    Column("claimed_until", UtcDateTime),  # until then, it is one relay's
+    Column("error", Text),  # why it can never be published; null: it can
+    Index("dutiful_publisher_outbox_waiting", "error", "created_at"),
+)
+
+turns = Table(
+    "dutiful_turns",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("holder", Text, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False),
 )
 
 ticks = Table(

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -179,3 +180,31 @@ def the_line(answer):
     """What it said: one line, and no traceback."""
     assert answer.stderr.count("\n") == 1, answer.stderr
     return answer.stderr.rstrip("\n")
+
+
+def test_the_outbox_of_a_service_is_made_counted_and_relayed(dutiful, tmp_path):
+    url = f"sqlite:///{tmp_path}/shop.db"
+    refused = dutiful("outbox", "relay", "--url", url, "--once")
+    assert refused.returncode == 1
+    assert "dutiful outbox init" in refused.stderr
+
+    assert dutiful("outbox", "init", "--url", url).returncode == 0
+    assert dutiful("outbox", "init", "--url", url).returncode == 0
+    status = dutiful("outbox", "status", "--url", url, "--json")
+    assert status.returncode == 0
+    assert json.loads(status.stdout) == {"waiting": 0, "oldest_seconds": 0, "set_aside": 0}
+    relayed = dutiful("outbox", "relay", "--url", url, "--once")
+    assert (relayed.returncode, relayed.stdout) == (0, "relayed 0, set aside 0, not taken 0\n")
+
+
+def test_the_exit_status_tells_of_rows_that_were_set_aside(dutiful, tmp_path):
+    dutiful("outbox", "init")
+    with sqlite3.connect(tmp_path / "store.db") as store:
+        store.execute("INSERT INTO dutiful_publisher_outbox (message_id, queue, body) VALUES ('m', 'content', 'no')")
+
+    relayed = dutiful("outbox", "relay", "--once")
+    assert relayed.returncode == 1
+    assert "set aside 1" in relayed.stdout
+    status = dutiful("outbox", "status")
+    assert status.returncode == 1
+    assert "set_aside" in status.stdout

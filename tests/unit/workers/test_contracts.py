@@ -92,3 +92,13 @@ def test_a_parameter_without_a_name_is_refused_at_declaration():
 
     with pytest.raises(ConfigurationError, match="names"):
         Contract("loose", loose)
+
+
+def test_a_whole_number_is_the_same_argument_however_a_language_writes_it():
+    python = {"n": 2.0, "deep": [{"big": 1e16, "zero": -0.0}], "text": "v2.0"}
+    javascript = {"n": 2, "deep": [{"big": 10**16, "zero": 0}], "text": "v2.0"}
+
+    assert arguments_hash("a", python) == arguments_hash("a", javascript)
+    assert arguments_hash("a", {"n": 2.5}) != arguments_hash("a", {"n": 2})
+    assert arguments_hash("a", {"n": "2.0"}) != arguments_hash("a", {"n": "2"})
+    assert arguments_hash("a", {"n": True}) != arguments_hash("a", {"n": 1})
