@@ -50,6 +50,21 @@ class Job:
         self._outgoing: list[outbox.Outgoing] | None = None
         self._children: Counter[str] = Counter()
 
+    @property
+    def canceled(self) -> bool:
+        """Whether somebody has canceled the job since it began; it asks the store.
+
+        A long job looks between two steps, and raises any error to stop: it isn't tried again.
+
+        Raises:
+          StoreUnavailable: the store can't be reached.
+        """
+        if self.key is None:
+            return False
+        with begin(read_only(self.engine)) as connection:
+            record = keys.find(connection, self.actor, self.key)
+        return record is not None and record.state == "canceled"
+
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:
         """A transaction on the store's database that only reads, however long; it keeps no job from being claimed."""

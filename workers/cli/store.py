@@ -16,7 +16,7 @@ def migrate_store(package: Package = "actors") -> None:
     """Bring the store's tables, and those of the package, up to date. Doing it again changes nothing."""
     from workers.store import migrate  # noqa: PLC0415  Alembic is slow to load
 
-    _with_store(lambda engine: migrate.migrate(engine, package))
+    with_store(lambda engine: migrate.migrate(engine, package))
     store_status(package)
 
 
@@ -25,14 +25,15 @@ def store_status(package: Package = "actors", as_json: Json = False) -> None:
     """How far each set of migrations is. Exit status 1 when one is behind."""
     from workers.store import migrate  # noqa: PLC0415  Alembic is slow to load
 
-    found = _with_store(lambda engine: migrate.status(engine, package))
+    found = with_store(lambda engine: migrate.status(engine, package))
     rows = [{"tables": each.name, "at": each.current, "newest": each.head} for each in found]
     show(rows, as_json=as_json, nothing="no tables")
     if any(row["at"] != row["newest"] for row in rows):
         raise typer.Exit(1)
 
 
-def _with_store(act: Callable[[Any], Any]) -> Any:
+def with_store(act: Callable[[Any], Any]) -> Any:
+    """Do something with the engine of the store that the settings name."""
     from workers.settings import settings  # noqa: PLC0415
     from workers.store.engine import create_store_engine  # noqa: PLC0415
 

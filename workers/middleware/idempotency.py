@@ -11,7 +11,7 @@ from dramatiq import Broker, Message, Middleware, Worker
 from dramatiq.middleware import SkipMessage
 from sqlalchemy import Connection, Engine
 
-from workers.delivery import Delivery, Outcome
+from workers.delivery import Delivery, Outcome, Verdict
 from workers.errors import Deferred, DutifulError, KeyConflict, StoreUnavailable
 from workers.hooks import JobBroker
 from workers.job import Job
@@ -87,7 +87,8 @@ class Idempotency(Middleware):
             case "duplicate":
                 self._send_what_is_left(broker, job)
                 state = claim.recorded.state if claim.recorded is not None else "done"
-                message.outcome = Outcome("duplicate", reason=f"its key is {state}")
+                verdict: Verdict = "canceled" if state == "canceled" else "duplicate"
+                message.outcome = Outcome(verdict, reason=f"its key is {state}")
                 raise SkipMessage(message.outcome.reason)
             case "superseded":
                 message.outcome = Outcome("superseded", reason="a newer message has taken its place")
@@ -124,7 +125,7 @@ class Idempotency(Middleware):
                     self._patiently(lambda connection: keys.wait(connection, **mark, attempt=job.attempt + 1))
                 case "dead":
                     self._patiently(lambda connection: keys.bury(connection, **mark))
-                case "deferred" | "interrupted":
+                case "deferred" | "interrupted" | "canceled":
                     self._patiently(lambda connection: keys.release(connection, **mark))
         finally:
             # Whatever happened, it runs here no longer: its next delivery may claim it.

@@ -13,7 +13,7 @@ from workers import exposition
 from workers.declaration import Actor
 from workers.delivery import Delivery
 
-_OUTCOMES = ("succeeded", "dead", "duplicate", "superseded")
+_OUTCOMES = ("succeeded", "dead", "duplicate", "superseded", "canceled")
 _ATTEMPTS = {"succeeded": "succeeded", "retried": "retried", "dead": "failed", "interrupted": "interrupted"}
 
 
