@@ -31,9 +31,11 @@ class JobBroker(Broker):
 
     Attributes:
       store: the engine of the store.
+      store_id: its identity, once a worker has booted.
     """
 
     store: Engine
+    store_id: str | None = None
 
     def emit_before(self, signal: str, *args: Any, **kwargs: Any) -> None:
         """Run the `before` hooks, outermost first."""

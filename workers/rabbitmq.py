@@ -15,7 +15,7 @@ from pika import exceptions as amqp
 from pika.adapters.utils.connection_workflow import AMQPConnectorException
 
 from workers.consumer import RabbitmqConsumer
-from workers.errors import ConfigurationError
+from workers.errors import AnotherStore, ConfigurationError
 from workers.sending import Sending
 from workers.transport import topology
 from workers.transport.intake import Intake
@@ -23,6 +23,7 @@ from workers.transport.publisher import Publisher
 from workers.transport.refusal import hopeless
 
 _EXIT_UNUSABLE: Final = 66
+_EXIT_ANOTHER_STORE: Final = 67
 _DECLARE_SECONDS: Final = 30.0
 _IDLE_THREADS: Final = 8
 _JOIN_LOOKS: Final = 10
@@ -130,12 +131,16 @@ class DutifulBroker(Sending, RabbitmqBroker):
         """Before a worker boots, make sure that its queues can be used; before it stops, fetch no more."""
         if signal == "worker_boot":
             self._threads = args[0].worker_threads
-            self._refuse_a_broker_that_cannot_work()
         if signal == "worker_shutdown":
             self._hand_back_what_has_not_begun(args[0])
         super().emit_before(signal, *args, **kwargs)
+        if signal == "worker_boot":
+            self._refuse_a_broker_that_cannot_work(args[0])  # now that the store has said who it is
 
-    def _refuse_a_broker_that_cannot_work(self) -> None:
+    def _refuse_a_broker_that_cannot_work(self, worker: Worker) -> None:
+        # What was declared before the boot was declared without the store.
+        self._vhost_declared = False
+        self.queues_pending |= self.queues
         try:
             for queue in sorted(self.queues):
                 self.declare_queue(queue, ensure=True)
@@ -143,7 +148,9 @@ class DutifulBroker(Sending, RabbitmqBroker):
             self.logger.warning("RabbitMQ can't be reached yet: %s", error)  # the consumers go on trying
         except ConfigurationError as error:
             self.logger.critical("RabbitMQ can't be used: %s", error)
-            raise SystemExit(_EXIT_UNUSABLE) from None  # trying again would never help
+            self.emit_after("worker_shutdown", worker)  # the hooks end what they began: it would keep the process
+            status = _EXIT_ANOTHER_STORE if isinstance(error, AnotherStore) else _EXIT_UNUSABLE
+            raise SystemExit(status) from None  # trying again would never help
 
     def _hand_back_what_has_not_begun(self, worker: Worker) -> None:
         self.intake.stop()
@@ -197,6 +204,8 @@ class DutifulBroker(Sending, RabbitmqBroker):
     def _declare(self, queue: str, channel: Any, answer: Callable[[Any], None]) -> None:
         if not self._vhost_declared:
             topology.declare_vhost(channel)
+            if self.store_id is not None:
+                topology.declare_store(channel, self.store_id)
         topology.declare_queue(channel, queue)
         # RabbitMQ works in order: when it has answered this, all of the above is done.
         channel.queue_declare(queue, passive=True, callback=answer)

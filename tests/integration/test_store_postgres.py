@@ -17,7 +17,16 @@ from workers.store.migrate import migrate
 pytestmark = pytest.mark.broker
 
 SHARED = Path(__file__).parents[1] / "unit" / "workers" / "store"
-for name in ("test_engine", "test_holders", "test_keys", "test_migrate", "test_orders", "test_outbox", "test_ticks"):
+for name in (
+    "test_engine",
+    "test_holders",
+    "test_keys",
+    "test_migrate",
+    "test_orders",
+    "test_outbox",
+    "test_purge",
+    "test_ticks",
+):
     spec = importlib.util.spec_from_file_location(f"{name}_on_postgres", SHARED / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -18,6 +18,7 @@ from workers.job import Job
 from workers.store import keys, outbox
 from workers.store.engine import begin
 from workers.store.holders import Holder
+from workers.store.identity import identity_of
 from workers.store.readiness import make_ready, packages_of
 
 T = TypeVar("T")
@@ -47,9 +48,11 @@ class Idempotency(Middleware):
 
     def before_worker_boot(self, broker: Broker, worker: Worker) -> None:
         """Take this process's lease; a store that isn't ready ends the process before it consumes anything."""
+        assert isinstance(broker, JobBroker)  # noqa: S101  narrows the type
         self._stopping.clear()
         try:
             make_ready(self.engine, packages_of(broker.actors.values()))
+            broker.store_id = identity_of(self.engine)
             self.holder = Holder.register(self.engine)
             self.holder.start()
         except DutifulError as error:

@@ -161,10 +161,13 @@ def test_a_store_on_sqlite_is_behind_then_migrated_then_up_to_date(dutiful):
     status = dutiful("store", "status", "--json")
 
     assert behind.returncode == 1
-    assert {each["at"] for each in json.loads(behind.stdout)} == {None}
+    assert {each["at"] for each in json.loads(behind.stdout)["schema"]} == {None}
     assert migrated.returncode == again.returncode == status.returncode == 0
-    assert [each["tables"] for each in json.loads(status.stdout)] == ["dutiful", "actors"]
-    assert all(each["at"] == each["newest"] for each in json.loads(status.stdout))
+    facts = json.loads(status.stdout)
+    assert [each["tables"] for each in facts["schema"]] == ["dutiful", "actors"]
+    assert all(each["at"] == each["newest"] for each in facts["schema"])
+    assert json.loads(behind.stdout)["identity"] is None
+    assert f"store: {facts['identity']}" in dutiful("store", "status").stdout
 
 
 def test_a_database_that_is_away_is_one_clear_line_without_its_password(dutiful):
@@ -233,3 +236,17 @@ def test_a_job_is_named_by_its_id_or_by_its_key(dutiful, words):
 
     assert answer.returncode == 2
     assert "not both" in answer.stderr
+
+
+def test_a_purge_says_what_it_removed_and_a_dry_run_what_it_would(dutiful):
+    dutiful("store", "migrate")
+    dutiful("jobs", "cancel", "--key", "7:1", "--actor", "content.import_batch", "--reason", "wrong feed")
+
+    asked = dutiful("store", "purge", "--older-than", "0s", "--dry-run")
+    young = dutiful("store", "purge", "--json")
+    purged = dutiful("store", "purge", "--older-than", "0s")
+
+    assert "keys: 1 to remove" in asked.stdout
+    assert json.loads(young.stdout)["rows"] == {"keys": 0, "holders": 0, "ticks": 0, "audit": 0}
+    assert "keys: 1 removed" in purged.stdout
+    assert dutiful("store", "purge", "--older-than", "a week").returncode == 2
