@@ -11,6 +11,8 @@ from sqlalchemy import select
 sys.path.insert(0, str(Path(__file__).parent))
 from processes import ROOT, Queue, Worker, envelope, until
 
+from workers.errors import AnotherStore
+from workers.rabbitmq import DutifulBroker
 from workers.store import tables
 from workers.store.engine import create_store_engine
 from workers.store.identity import identity_of
@@ -127,3 +129,18 @@ def test_rabbitmq_itself_keeps_the_memory_and_names_both_stores(rabbitmq):
 
     assert refused.value.reply_code == 406
     assert refused.value.reply_text.index("dutiful.store.two") < refused.value.reply_text.index("dutiful.store.one")
+
+
+def test_a_worker_that_found_no_rabbitmq_when_it_booted_still_takes_no_message_of_another_store(rabbitmq):
+    with pika.BlockingConnection(pika.URLParameters(rabbitmq)) as connection:
+        arguments = {"alternate-exchange": "dutiful.store.one"}
+        connection.channel().exchange_declare("dutiful.store", "direct", durable=True, arguments=arguments)
+    broker = DutifulBroker(url=rabbitmq, middleware=[])
+    broker.store_id = "two"
+    broker.declare_queue("shop")
+
+    with pytest.raises(AnotherStore) as refused:
+        broker.consume("shop")
+
+    assert refused.value.owner == "one"
+    broker.close()

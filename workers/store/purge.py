@@ -109,8 +109,8 @@ def _batches(engine: Engine, kind: _Kind, size: int) -> Iterator[int]:
     """Remove rows batch by batch, and tell how many each time."""
     oldest: datetime | None = None
     while True:
-        began = time.monotonic()
         with begin(engine) as connection, outages("old rows could not be removed"):
+            began = time.monotonic()  # from here on, on SQLite, everybody else waits
             rows = connection.execute(_next(kind, oldest).limit(size)).all()
             _remove(connection, kind.table, [tuple(row)[:-1] for row in rows])
         if rows:
