@@ -28,7 +28,7 @@ from workers.store.purge import purge
 _ALONE_SECONDS = 20
 _AT_ONCE = 100_000
 _INSERT = """
-    WITH RECURSIVE n(i) AS (SELECT :first UNION ALL SELECT i + 1 FROM n WHERE i < :last)
+    WITH RECURSIVE n(i) AS (SELECT CAST(:first AS INTEGER) UNION ALL SELECT i + 1 FROM n WHERE i < :last)
     INSERT INTO dutiful_keys (actor, key, state, arguments_hash, message_id, attempt, generation, fence,
                               created_at, updated_at)
     SELECT 'bench.old', 'old ' || i, 'done', 'abc', 'm ' || i, 1, 0, 1, :then, :then FROM n
@@ -78,7 +78,7 @@ class Workers:
 
 
 def fill(engine: Engine, count: int) -> None:
-    """Keys that ended long ago, a millisecond apart."""
+    """Keys that ended a month ago."""
     for first in range(1, count + 1, _AT_ONCE):
         then = datetime.now(UTC) - timedelta(days=30) + timedelta(milliseconds=first)
         bound = then.replace(tzinfo=None).isoformat(" ") if engine.dialect.name == "sqlite" else then
