@@ -12,7 +12,7 @@ from dramatiq.broker import MessageProxy
 if TYPE_CHECKING:
     from workers.job import Job
 
-Verdict = Literal["succeeded", "retried", "dead", "deferred", "duplicate", "superseded", "interrupted"]
+Verdict = Literal["succeeded", "retried", "dead", "deferred", "duplicate", "superseded", "canceled", "interrupted"]
 
 
 Reason = Literal[
@@ -26,7 +26,7 @@ class Outcome:
 
     Attributes:
       verdict: one word.
-      reason: why it is dead, deferred or superseded.
+      reason: why it is dead, deferred, superseded or canceled.
       delay: when it comes back, for retried and deferred.
       error: what the job raised.
     """

@@ -2,6 +2,7 @@
 
     DutifulError                 catch it to catch all of ours
     ├── ConfigurationError       a setting, a declaration or a broker that can't work; found at start
+    │   └── AnotherStore         the vhost belongs to another store than this process has
     ├── ContractError            a message that isn't what its actor takes; never retried
     │   └── KeyConflict          its key belongs to a job with other arguments
     ├── PermanentFailure         raised by a job: trying again can't help → dead letter
@@ -69,6 +70,18 @@ def _rebuild(kind: type[DutifulError], args: tuple[object, ...], state: dict[str
 
 class ConfigurationError(DutifulError):
     """A setting, a declaration or a broker that can't work as it is. Mend it, then start again."""
+
+
+class AnotherStore(ConfigurationError):
+    """The vhost belongs to another store: keys that are kept in two stores protect nothing.
+
+    Parameters:
+      owner: the store that it belongs to.
+    """
+
+    def __init__(self, what: str, *, owner: str = "", expected: str = "", received: str = "") -> None:
+        super().__init__(what, expected=expected, received=received)
+        self.owner = owner
 
 
 class ContractError(DutifulError):

@@ -1,6 +1,5 @@
 """The job that this thread is running, as the job itself sees it."""
 
-import asyncio
 import json
 import uuid
 from collections import Counter
@@ -15,6 +14,7 @@ from sqlalchemy.exc import DBAPIError
 
 from workers.contracts import arguments_hash
 from workers.errors import PermanentFailure, StoreUnavailable
+from workers.event_loop import is_event_loop
 from workers.store import checkpoints, groups, keys, outbox
 from workers.store.engine import begin, read_only
 from workers.store.keys import Claim, Ending, State, Within
@@ -38,8 +38,7 @@ class Job:
       engine: the store's engine, for small transactions of your own before the one that ends the job.
       connection: that of the `transaction()` that is open here; None outside of one.
       ended: its transaction has committed, so it is done whatever happens next.
-      unsent: a commit has stored messages that are not published yet.
-      send_left: publishes them.
+      unsent: a commit has stored messages that are not published yet; `send_left` publishes them.
     """
 
     def __init__(self, *, id: str, actor: str, attempt: int, generation: int, engine: Engine) -> None:  # noqa: A002  its name
@@ -66,6 +65,21 @@ class Job:
         self._follow: Callable[[Any], list[Outgoing]] | None = None
         self._following: list[Outgoing] | None = None
         self.send_left: Callable[[], None] | None = None
+
+    @property
+    def canceled(self) -> bool:
+        """Whether somebody has canceled the job since it began; it asks the store.
+
+        A long job looks between two steps, and raises any error to stop: it isn't tried again.
+
+        Raises:
+          StoreUnavailable: the store can't be reached.
+        """
+        if self.key is None:
+            return False
+        with begin(read_only(self.engine)) as connection:
+            record = keys.find(connection, self.actor, self.key)
+        return record is not None and record.state == "canceled"
 
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:
@@ -120,7 +134,7 @@ class Job:
             self.ended = True
             return
         self.checkpoint = json.loads(kept)
-        if self.unsent and self.send_left is not None and not _is_event_loop():  # an event loop must not wait
+        if self.unsent and self.send_left is not None and not is_event_loop():  # an event loop must not wait
             self.send_left()
 
     @contextmanager
@@ -234,11 +248,3 @@ class Job:
         what = arguments_hash(actor, wire)
         self._children[what] += 1
         return str(uuid.uuid5(uuid.UUID(int=0), f"{self.id}/{what}/{self._children[what]}"))
-
-
-def _is_event_loop() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True

@@ -14,7 +14,8 @@ from workers.clock import utcnow
 from workers.current import running_job
 from workers.declaration import Actor
 from workers.delivery import Carried, Delivery
-from workers.errors import ConfigurationError, ContractError
+from workers.errors import ContractError
+from workers.event_loop import refuse_to_block_an_event_loop
 from workers.hooks import HookedBroker
 
 _UNKNOWN_ACTOR_PATIENCE: Final = timedelta(minutes=10)
@@ -26,9 +27,11 @@ class JobBroker(HookedBroker):
 
     Attributes:
       store: the engine of the store.
+      store_id: its identity, once a worker has booted.
     """
 
     store: Engine
+    store_id: str | None = None
 
     def is_short(self, queue: str) -> bool:
         """Whether every job of a queue is declared as short."""
@@ -156,20 +159,3 @@ def refuse_incomplete(message: Message[Any]) -> None:
             expected="all of its arguments, or a place in a pipeline behind a job that returns it",
             received="a message of its own",
         )
-
-
-def refuse_to_block_an_event_loop() -> None:
-    """Waiting for a confirm on an event loop would stop every other task of it.
-
-    Raises:
-      ConfigurationError: this is an event loop.
-    """
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return
-    raise ConfigurationError(
-        "a message can't be sent like this on an event loop: waiting for the confirm would stop every other task",
-        expected="await actor.send_async(…) or await actor.send_with_options_async(…)",
-        received="send() or send_with_options()",
-    )

@@ -11,28 +11,22 @@ from typing import Any, Final, cast
 from dramatiq import Worker
 from dramatiq.brokers.rabbitmq import RabbitmqBroker
 from dramatiq.common import q_name
-from dramatiq.errors import ConnectionClosed, QueueJoinTimeout
-from pika import exceptions as amqp
-from pika.adapters.utils.connection_workflow import AMQPConnectorException
+from dramatiq.errors import ConnectionClosed
 
+from workers.asking import DECLARE_SECONDS, Asking
 from workers.consumer import RabbitmqConsumer
 from workers.delivery import Delivery
-from workers.errors import ConfigurationError
-from workers.sending import Sending
+from workers.errors import AnotherStore, ConfigurationError
 from workers.transport import topology
 from workers.transport.intake import Intake
 from workers.transport.publisher import Publisher
-from workers.transport.refusal import hopeless
 
 _EXIT_UNUSABLE: Final = 66
-_DECLARE_SECONDS: Final = 30.0
+_EXIT_ANOTHER_STORE: Final = 67
 _IDLE_THREADS: Final = 8
-_JOIN_LOOKS: Final = 10
-_BATCH: Final = 64
-_WINDOW: Final = 2_000
 
 
-class DutifulBroker(Sending, RabbitmqBroker):
+class DutifulBroker(Asking, RabbitmqBroker):
     """RabbitMQ with quorum queues, confirms on every message, and delays that the broker keeps.
 
     Two connections a process, made when they are first needed, anew in a forked child.
@@ -132,12 +126,16 @@ class DutifulBroker(Sending, RabbitmqBroker):
         """Before a worker boots, make sure that its queues can be used; before it stops, fetch no more."""
         if signal == "worker_boot":
             self._threads = args[0].worker_threads
-            self._refuse_a_broker_that_cannot_work()
         if signal == "worker_shutdown":
             self._hand_back_what_has_not_begun(args[0])
         super().emit_before(signal, *args, **kwargs)
+        if signal == "worker_boot":
+            self._refuse_a_broker_that_cannot_work(args[0])  # now that the store has said who it is
 
-    def _refuse_a_broker_that_cannot_work(self) -> None:
+    def _refuse_a_broker_that_cannot_work(self, worker: Worker) -> None:
+        # What was declared before the boot was declared without the store.
+        self._vhost_declared = False
+        self.queues_pending |= self.queues
         try:
             for queue in sorted(self.queues):
                 self.declare_queue(queue, ensure=True)
@@ -145,7 +143,9 @@ class DutifulBroker(Sending, RabbitmqBroker):
             self.logger.warning("RabbitMQ can't be reached yet: %s", error)  # the consumers go on trying
         except ConfigurationError as error:
             self.logger.critical("RabbitMQ can't be used: %s", error)
-            raise SystemExit(_EXIT_UNUSABLE) from None  # trying again would never help
+            self.emit_after("worker_shutdown", worker)  # the hooks end what they began: it would keep the process
+            status = _EXIT_ANOTHER_STORE if isinstance(error, AnotherStore) else _EXIT_UNUSABLE
+            raise SystemExit(status) from None  # trying again would never help
 
     def _hand_back_what_has_not_begun(self, worker: Worker) -> None:
         self.is_stopping = True
@@ -182,7 +182,7 @@ class DutifulBroker(Sending, RabbitmqBroker):
         if ensure:
             self._ensure_queue(name)
 
-    def _ensure_queue(self, canonical_queue_name: str, seconds: float = _DECLARE_SECONDS) -> None:
+    def _ensure_queue(self, canonical_queue_name: str, seconds: float = DECLARE_SECONDS) -> None:
         if canonical_queue_name not in self.queues_pending:
             return
         deadline = time.monotonic() + seconds
@@ -191,7 +191,7 @@ class DutifulBroker(Sending, RabbitmqBroker):
         try:
             if canonical_queue_name not in self.queues_pending:
                 return
-            self._ask(partial(self._declare, canonical_queue_name), max(0, deadline - time.monotonic()))
+            self.ask(partial(self._declare, canonical_queue_name), max(0, deadline - time.monotonic()))
             self._vhost_declared = True
             self.queues_pending.discard(canonical_queue_name)
         finally:
@@ -200,49 +200,13 @@ class DutifulBroker(Sending, RabbitmqBroker):
     def _declare(self, queue: str, channel: Any, answer: Callable[[Any], None]) -> None:
         if not self._vhost_declared:
             topology.declare_vhost(channel)
+            if self.store_id is not None:
+                topology.declare_store(channel, self.store_id)
         topology.declare_queue(channel, queue)
         # RabbitMQ works in order: when it has answered this, all of the above is done.
         channel.queue_declare(queue, passive=True, callback=answer)
-
-    def _ask(self, act: Callable[[Any, Callable[[Any], None]], None], seconds: float = _DECLARE_SECONDS) -> Any:
-        try:
-            return self.publisher.ask(act, seconds)
-        except (amqp.AMQPError, AMQPConnectorException, TimeoutError, OSError) as error:
-            raise (hopeless(error) or ConnectionClosed(error)) from error  # type: ignore[no-untyped-call]
-
-    def get_queue_message_counts(self, queue_name: str) -> tuple[int, int, int]:
-        """How many messages are in a queue: ready, delayed (always 0: delays aren't kept a queue), dead."""
-        self.declare_queue(queue_name, ensure=True)
-        ready, dead = (self._ask(partial(_look, name)) for name in (queue_name, topology.dead_queue(queue_name)))
-        return ready.method.message_count, 0, dead.method.message_count
-
-    def flush(self, queue_name: str) -> None:
-        """Drop every message of a queue that is ready, and its dead letters. Delayed messages stay."""
-        self.declare_queue(queue_name, ensure=True)
-        for name in (queue_name, topology.dead_queue(queue_name)):
-            self._ask(partial(_purge, name))
-
-    def join(
-        self, queue_name: str, min_successes: int = _JOIN_LOOKS, idle_time: int = 100, *, timeout: int | None = None
-    ) -> None:
-        """Wait until a queue has had nothing ready for a while. For tests: it doesn't see unsettled messages."""
-        deadline = timeout and time.monotonic() + timeout / 1000
-        successes = 0
-        while successes < min_successes:
-            if deadline and time.monotonic() >= deadline:
-                raise QueueJoinTimeout(queue_name)  # type: ignore[no-untyped-call]
-            successes = successes + 1 if self.get_queue_message_counts(queue_name)[0] == 0 else 0
-            time.sleep(idle_time / 1000)
 
 
 def _forget_the_parent(broker: DutifulBroker | None) -> None:
     if broker is not None:
         broker.forget_the_parent()
-
-
-def _look(queue: str, channel: Any, answer: Callable[[Any], None]) -> None:
-    channel.queue_declare(queue, passive=True, callback=answer)
-
-
-def _purge(queue: str, channel: Any, answer: Callable[[Any], None]) -> None:
-    channel.queue_purge(queue, callback=answer)

@@ -23,7 +23,8 @@ from workers.errors import (
     PublishUnconfirmed,
     QueueMissing,
 )
-from workers.job_broker import JobBroker, refuse_incomplete, refuse_to_block_an_event_loop
+from workers.event_loop import refuse_to_block_an_event_loop
+from workers.job_broker import JobBroker, refuse_incomplete
 from workers.transport import topology
 from workers.transport.post import Post
 from workers.transport.publisher import Publisher

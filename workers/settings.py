@@ -168,6 +168,9 @@ class Store(Group):
     pool_size: int = Field(
         10, ge=1, le=100, description="connections that one process keeps; ten more may open at a peak"
     )
+    key_ttl_seconds: int = Field(
+        604_800, ge=3600, description="how long `dutiful store purge` keeps the key of a job that has ended"
+    )
 
 
 class Worker(Group):

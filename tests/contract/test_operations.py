@@ -2,13 +2,11 @@
 
 import ast
 import re
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import yaml
 from prometheus_client.metrics import MetricWrapperBase
-from sqlalchemy import insert, select, text
 from typer.main import get_command
 
 from actors.settings import SiteSettings
@@ -17,7 +15,6 @@ from scheduling import metrics as schedulers
 from workers import cli
 from workers import metrics as workers
 from workers.settings import Settings
-from workers.store import tables
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/operations.md").read_text()
@@ -138,39 +135,3 @@ def test_the_times_are_those_of_the_compose_file():
 
     assert f"{timeout} s" in section("Stop")
     assert f"{worker['stop_grace_period'].removesuffix('s')} s" in section("Stop")
-
-
-NOW = datetime.now(UTC)
-BEFORE = datetime(2020, 1, 1, tzinfo=UTC)
-
-
-def test_the_statements_remove_what_nobody_needs_and_nothing_else(jobs):
-    key = {"attempt": 1, "generation": 0, "fence": 1, "created_at": BEFORE}
-    holder = {"host": "h", "pid": 1, "pid_started": "", "beat_at": BEFORE}
-    sent = {"message_id": "m", "actor": "a", "key": "unsent", "position": 0, "body": b"", "created_at": BEFORE}
-    ended = [("old", "done", BEFORE), ("new", "done", NOW), ("dead", "dead", BEFORE), ("unsent", "done", BEFORE)]
-    due = [("s", BEFORE), ("s", NOW), ("rare", BEFORE)]
-    with jobs.store.begin() as store:
-        for name, state, moment in ended:
-            store.execute(insert(tables.keys).values(actor="a", key=name, state=state, updated_at=moment, **key))
-        for name, moment in due:
-            tick = {"due_at": moment, "recorded_at": moment, "published_at": moment, "message_id": ""}
-            store.execute(insert(tables.ticks).values(schedule=name, **tick))
-        for name, moment in {"gone": BEFORE, "here": NOW}.items():
-            store.execute(insert(tables.holders).values(id=name, expires_at=moment, **holder))
-        store.execute(insert(tables.outbox).values(sent))
-        for name, moment in {"long ago": BEFORE, "just now": NOW, "never": None}.items():
-            group = {"expected": 1, "counted": 1, "open": False, "callbacks": "[]", "created_at": BEFORE}
-            store.execute(insert(tables.groups).values(id=name, completed_at=moment, **group))
-
-        (statements,) = re.findall(r"^```sql\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
-        for statement in statements.split(";\n"):
-            store.execute(text(statement))
-
-        assert set(store.scalars(select(tables.keys.c.key))) == {"new", "dead", "unsent"}
-        assert set(store.execute(select(tables.ticks.c.schedule, tables.ticks.c.due_at)).all()) == {
-            ("s", NOW),
-            ("rare", BEFORE),
-        }
-        assert set(store.scalars(select(tables.holders.c.id))) == {"here"}
-        assert set(store.scalars(select(tables.groups.c.id))) == {"just now", "never"}

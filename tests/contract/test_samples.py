@@ -34,7 +34,9 @@ def read(sample):
         raise ContractError("the message names another queue than it is in")
     delivery = Delivery(message)
     delivery.job = Job(id=message.message_id, actor=message.actor_name, attempt=1, generation=0, engine=None)
-    CheckedArguments().before_process_message(BROKER, delivery)
+    CheckedArguments().prepare(BROKER, [delivery])
+    if delivery.refusal is not None:
+        raise delivery.refusal
     return delivery.job
 
 

@@ -79,6 +79,6 @@ def test_a_store_on_postgresql_is_behind_then_migrated_then_up_to_date(dutiful, 
 
     assert behind.returncode == 1
     assert migrated.returncode == again.returncode == status.returncode == 0, migrated.stderr
-    rows = json.loads(status.stdout)
+    rows = json.loads(status.stdout)["schema"]
     assert [each["tables"] for each in rows] == ["dutiful", "actors"]
     assert all(each["at"] == each["newest"] is not None for each in rows)

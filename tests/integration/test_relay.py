@@ -249,7 +249,7 @@ def test_what_a_killed_worker_left_of_a_job_s_messages_is_published(make_relay, 
     parent = {"actor": "parent", "key": "k"}
     with begin(engine) as connection:
         job_outbox.add(connection, **parent, messages=[job_outbox.Outgoing(message.message_id, message.encode(), None)])
-        keys.complete(connection, **parent, holder="h", fence=1)
+        keys.end(connection, keys.Ending(**parent, holder="h", fence=1, state="done"))
     assert relay.once() is None
     assert len(waiting_children(engine)) == 1, "its own worker may be about to publish it"
 

@@ -3,16 +3,18 @@
 import importlib.util
 import random
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, insert, select, text
 from sqlalchemy.exc import DBAPIError
 
 from workers.errors import StoreUnavailable
-from workers.store import keys
-from workers.store.engine import begin, create_store_engine, is_outage, outages
+from workers.store import keys, tables
+from workers.store.engine import begin, create_store_engine, is_outage, moment, outages
 from workers.store.migrate import migrate
+from workers.store.purge import purge
 
 pytestmark = pytest.mark.broker
 
@@ -25,8 +27,10 @@ for name in (
     "test_holders",
     "test_keys",
     "test_migrate",
+    "test_orders",
     "test_outbox",
     "test_publisher_outbox",
+    "test_purge",
     "test_ticks",
     "test_turns",
 ):
@@ -162,3 +166,18 @@ def test_a_write_to_a_standby_is_an_outage(engine):
         connection.execute(text("SET TRANSACTION READ ONLY"))
         with pytest.raises(StoreUnavailable, match="read-only"):
             keys.end(connection, keys.Ending("a", "k", "h", 1, "done"))
+
+
+def test_a_purge_passes_over_a_key_that_somebody_has_locked_and_waits_for_nobody(engine):
+    old = {"state": "done", "attempt": 1, "generation": 0, "fence": 1}
+    with begin(engine) as connection:
+        for key in ("locked", "free"):
+            then = moment(connection) - timedelta(days=8)
+            row = old | {"actor": "a", "key": key, "created_at": then, "updated_at": then}
+            connection.execute(insert(tables.keys).values(row))
+
+    with begin(engine) as connection:
+        connection.execute(select(tables.keys).where(tables.keys.c.key == "locked").with_for_update())
+        assert purge(engine, key_ttl=timedelta(days=7))["keys"] == 1
+
+    assert purge(engine, key_ttl=timedelta(days=7))["keys"] == 1

@@ -8,6 +8,7 @@ import typer
 from dramatiq.errors import BrokerConnectionError
 
 from workers.cli.actors import actors
+from workers.cli.jobs import jobs
 from workers.cli.outbox import outbox
 from workers.cli.queues import queues
 from workers.cli.store import store
@@ -17,6 +18,7 @@ app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Look after dutiful's jobs."
 )
 app.add_typer(actors, name="actors")
+app.add_typer(jobs, name="jobs")
 app.add_typer(outbox, name="outbox")
 app.add_typer(queues, name="queues")
 app.add_typer(store, name="store")

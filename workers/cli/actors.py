@@ -21,7 +21,7 @@ def list_actors(package: Package = "actors", as_json: Json = False) -> None:
         {
             "actor": actor.actor_name,
             "queue": actor.queue_name,
-            "key": _key(actor),
+            "key": key_of(actor),
             "owner": getattr(getattr(actor, "card", None), "owner", None) or "no card",
         }
         for actor in sorted(broker.actors.values(), key=lambda actor: str(actor.actor_name))
@@ -43,7 +43,7 @@ def show_actor(name: str, package: Package = "actors", as_json: Json = False) ->
         "actor": actor.actor_name,
         "queue": actor.queue_name,
         "arguments": str(getattr(getattr(actor, "contract", None), "signature", "anything")),
-        "key": _key(actor),
+        "key": key_of(actor),
         "owner": card.owner if card else None,
         "expects": card.expects if card else None,
         "rollback": card.rollback if card else None,
@@ -57,7 +57,8 @@ def show_actor(name: str, package: Package = "actors", as_json: Json = False) ->
         sys.stdout.write(f"{fact + ':':<11}{text if text is not None else 'not said'}\n")
 
 
-def _key(actor: Any) -> str:
+def key_of(actor: Any) -> str:
+    """What an actor's key is made of, in words."""
     from workers.keys import KeyTemplate  # noqa: PLC0415
 
     key = getattr(actor, "key", "the message id")

@@ -54,7 +54,7 @@ class Failures(Middleware):
     ) -> None:
         """Decide, and publish what follows from it."""
         assert isinstance(broker, JobBroker)  # noqa: S101  narrows the type
-        outcome = self._outcome(broker, message, exception)
+        outcome = _unless_canceled(message, self._outcome(broker, message, exception))
         if outcome.verdict == "retried":
             self._try_again(broker, message, outcome)
         elif outcome.verdict in {"deferred", "interrupted"}:
@@ -128,3 +128,15 @@ class Failures(Middleware):
         if target and outcome.reason in {"retries_exhausted", "time_limit"}:
             used = {"retries": message.attempt - 1, "max_retries": options.get("max_retries", self.max_retries)}
             broker.get_actor(target).send(message.asdict(), used)
+
+
+def _unless_canceled(message: Delivery, outcome: Outcome) -> Outcome:
+    """What ends a job that somebody has canceled while it ran, and that did not succeed: nothing follows from it."""
+    job = message.job
+    if outcome.verdict not in {"retried", "dead", "deferred", "interrupted"} or job is None or job.claim is None:
+        return outcome
+    try:
+        canceled = job.canceled
+    except StoreUnavailable:
+        return outcome  # its next claim will tell
+    return Outcome("canceled", reason="canceled while it ran", error=outcome.error) if canceled else outcome

@@ -9,12 +9,13 @@ from dramatiq.middleware import SkipMessage
 from sqlalchemy import Engine
 
 from workers.claims import Claims, wait_for
-from workers.delivery import Delivery, Outcome
+from workers.delivery import Delivery, Outcome, Verdict
 from workers.errors import Deferred, DutifulError, KeyConflict, PublishError
 from workers.job import Job
 from workers.job_broker import JobBroker
 from workers.store import outbox
 from workers.store.engine import begin
+from workers.store.identity import identity_of
 from workers.store.readiness import make_ready, packages_of
 
 _UNSENT_PAUSE: Final = timedelta(seconds=5)
@@ -36,8 +37,10 @@ class Idempotency(Middleware):
 
     def before_worker_boot(self, broker: Broker, worker: Worker) -> None:
         """Take this process's lease; a store that isn't ready ends the process before it consumes anything."""
+        assert isinstance(broker, JobBroker)  # noqa: S101  narrows the type
         try:
             make_ready(self.engine, packages_of(broker.actors.values()))
+            broker.store_id = identity_of(self.engine)
             self.claims.start()
         except DutifulError as error:
             _log.critical("the store isn't ready: %s", error)
@@ -91,7 +94,8 @@ class Idempotency(Middleware):
             with begin(self.engine) as connection:
                 job.hand_on(connection)  # its group waits for this message too
         self._send_what_is_left(broker, job)
-        message.outcome = Outcome("duplicate", reason=f"its key is {state}")
+        verdict: Verdict = "canceled" if state == "canceled" else "duplicate"
+        message.outcome = Outcome(verdict, reason=f"its key is {state}")
         return SkipMessage(message.outcome.reason)
 
     def after_process_message(self, broker: Broker, message: Any, *, result: Any = None, exception: Any = None) -> None:

@@ -16,7 +16,7 @@ from workers.delivery import Delivery
 if TYPE_CHECKING:
     from workers.counters import JobCounters
 
-_OUTCOMES = frozenset({"succeeded", "dead", "duplicate", "superseded"})
+_OUTCOMES = frozenset({"succeeded", "dead", "duplicate", "superseded", "canceled"})
 _ATTEMPTS = {"succeeded": "succeeded", "retried": "retried", "dead": "failed", "interrupted": "interrupted"}
 
 

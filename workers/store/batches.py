@@ -4,7 +4,20 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Integer, Text, bindparam, case, func, literal_column, null, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Integer,
+    Text,
+    bindparam,
+    case,
+    func,
+    literal_column,
+    null,
+    select,
+    tuple_,
+    update,
+)
 
 from workers.errors import ClaimLost
 from workers.store import keys, tables
@@ -101,7 +114,7 @@ def _mark(ending: Ending) -> dict[str, Any]:
 def _update(connection: Connection, rows: list[dict[str, Any]]) -> bool:
     """Whether each was still held. No value stands in the statement itself: SQLAlchemy would copy it for each row."""
     columns = tables.keys.c
-    values: dict[str, Any] = {"state": bindparam("new_state", type_=Text), "holder": null()}
+    values: dict[str, Any] = {"state": _kept_state(), "holder": null()}
     values["updated_at"] = _times(connection, rows, "now").get("now", bindparam("now", type_=columns.updated_at.type))
     values["checkpoint"] = case(
         (bindparam("new_state", type_=Text) == literal_column("'done'"), null()), else_=columns.checkpoint
@@ -112,9 +125,16 @@ def _update(connection: Connection, rows: list[dict[str, Any]]) -> bool:
         columns.key == bindparam("named"),
         columns.holder == bindparam("held_by"),
         columns.fence == bindparam("fenced"),
-        columns.state == literal_column("'running'"),
+        columns.state.in_([literal_column("'running'"), literal_column("'canceled'")]),
     )
     return connection.execute(update(tables.keys).where(*held).values(values), rows).rowcount == len(rows)
+
+
+def _kept_state() -> ColumnElement[str]:
+    """Who was canceled while running stays so, unless the job has succeeded."""
+    new, canceled = bindparam("new_state", type_=Text), literal_column("'canceled'", Text)
+    stays = (tables.keys.c.state == canceled) & (new != literal_column("'done'"))
+    return case((stays, canceled), else_=new)
 
 
 def _times(connection: Connection, rows: list[dict[str, Any]], *names: str) -> dict[str, Any]:

@@ -5,8 +5,9 @@
           ▲               │ │
           └──────end──────┘ └──claim, its holder is dead──▶ running, fence + 1
 
-*discarded* and *canceled* are set by people. Every ending names holder and fence of its claim: who was taken over can't
-end the job. The caller owns the transaction; a row that was claimed stays locked until it ends.
+*discarded* and *canceled* are set by people. A job that is canceled while it runs keeps its holder: it may still end
+as done, and any other ending leaves it canceled. Every ending names holder and fence of its claim: who was taken over
+can't end the job. The caller owns the transaction; a row that was claimed stays locked until it ends.
 """
 
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Select, select, update
+from sqlalchemy import Connection, Select, case, select, update
 
 from workers.errors import ClaimLost
 from workers.store import holders, tables
@@ -151,7 +152,13 @@ def end(connection: Connection, ending: Ending) -> None:
         if ending.state == "done":
             values["checkpoint"] = None  # no attempt goes on from it
         spent = {} if ending.attempt is None else {"attempt": ending.attempt}
-        if _change(connection, actor, key, values | spent, holder=holder, fence=fence):
+        # Who was canceled while running stays so, unless the job has succeeded.
+        kept = (
+            "done"
+            if ending.state == "done"
+            else case((tables.keys.c.state == "canceled", "canceled"), else_=ending.state)
+        )
+        if _change(connection, actor, key, values | spent | {"state": kept}, holder=holder, fence=fence):
             return
         # A claim whose row is gone was lost with it, and harms nobody: the ending is what counts.
         lost = {"actor": actor, "key": key, "attempt": 0, "generation": 0, "fence": fence, "created_at": time}
@@ -207,7 +214,9 @@ def _change(
     columns = tables.keys.c
     statement = update(tables.keys).where(columns.actor == actor, columns.key == key).values(values)
     if holder is not None:
-        statement = statement.where(columns.state == "running", columns.holder == holder, columns.fence == fence)
+        statement = statement.where(
+            columns.state.in_(("running", "canceled")), columns.holder == holder, columns.fence == fence
+        )
     return connection.execute(statement).rowcount == 1
 
 

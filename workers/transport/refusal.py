@@ -1,19 +1,27 @@
 """A refusal of RabbitMQ's, in words: what waiting can't mend is a mistake in the set-up."""
 
+import re
 from typing import Final
 
 from pika import exceptions as amqp
 
-from workers.errors import ConfigurationError
+from workers.errors import AnotherStore, ConfigurationError
+from workers.transport import topology
 
 _PRECONDITION_FAILED: Final = 406
 _NOT_ALLOWED: Final = (403, 530)
+_STORES: Final = re.compile(
+    rf"'{re.escape(topology.STORE)}\.([\w-]+)'"
+)  # the one that was declared, then the one there
 
 
 def hopeless(error: BaseException) -> ConfigurationError | None:
     """What to mend, when trying again would never help; None when it may."""
     code = getattr(error, "reply_code", None)
     if code == _PRECONDITION_FAILED:
+        stores = _STORES.findall(str(getattr(error, "reply_text", error)))
+        if len(stores) == 2:  # noqa: PLR2004  ours and theirs
+            return _another_store(*stores)
         return ConfigurationError(
             "a queue or exchange of that name exists with other arguments",
             expected="a vhost that dutiful alone uses: rabbitmqctl add_vhost NAME",
@@ -27,3 +35,14 @@ def hopeless(error: BaseException) -> ConfigurationError | None:
             received=repr(error),
         )
     return None
+
+
+def _another_store(ours: str, theirs: str) -> AnotherStore:
+    """The refusal of a process whose store is not the vhost's."""
+    return AnotherStore(
+        f"this vhost belongs to store {theirs}; this process has store {ours}",
+        expected=f"DUTIFUL_STORE__URL with the address of store {theirs}, or DUTIFUL_RABBITMQ__URL with another vhost; "
+        "to give the vhost to this store on purpose: dutiful store adopt",
+        received=f"store {ours}",
+        owner=theirs,
+    )

@@ -15,6 +15,7 @@ from workers.errors import ContractError
 JOBS: Final = "dutiful.jobs"
 DELIVER: Final = "dutiful.deliver"
 UNDELIVERABLE: Final = "dutiful.undeliverable"
+STORE: Final = "dutiful.store"
 UNIT_MS: Final = 100
 LEVELS: Final = 29
 LONGEST_DELAY_MS: Final = (2**LEVELS - 1) * UNIT_MS
@@ -65,6 +66,18 @@ def declare_vhost(channel: Any) -> None:
         channel.queue_declare(level(number), durable=True, arguments={**_SAFE, **held})
         channel.queue_bind(level(number), level(number), "*." * place + "1.#")
         channel.exchange_bind(below, level(number), "*." * place + "0.#")
+
+
+def declare_store(channel: Any, store_id: str, **options: Any) -> None:
+    """Let the vhost remember its store. Doing it again changes nothing; RabbitMQ refuses another store, and names both.
+
+    Nothing is ever published there, and the exchange that it names is never made: its arguments are the memory.
+
+    Parameters:
+      options: for `exchange_declare`, such as a callback.
+    """
+    remembered = {"alternate-exchange": f"{STORE}.{store_id}"}
+    channel.exchange_declare(STORE, "direct", durable=True, arguments=remembered, **options)
 
 
 def declare_queue(channel: Any, queue: str) -> None:

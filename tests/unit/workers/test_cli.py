@@ -162,10 +162,13 @@ def test_a_store_on_sqlite_is_behind_then_migrated_then_up_to_date(dutiful):
     status = dutiful("store", "status", "--json")
 
     assert behind.returncode == 1
-    assert {each["at"] for each in json.loads(behind.stdout)} == {None}
+    assert {each["at"] for each in json.loads(behind.stdout)["schema"]} == {None}
     assert migrated.returncode == again.returncode == status.returncode == 0
-    assert [each["tables"] for each in json.loads(status.stdout)] == ["dutiful", "actors"]
-    assert all(each["at"] == each["newest"] for each in json.loads(status.stdout))
+    facts = json.loads(status.stdout)
+    assert [each["tables"] for each in facts["schema"]] == ["dutiful", "actors"]
+    assert all(each["at"] == each["newest"] for each in facts["schema"])
+    assert json.loads(behind.stdout)["identity"] is None
+    assert f"store: {facts['identity']}" in dutiful("store", "status").stdout
 
 
 def test_a_database_that_is_away_is_one_clear_line_without_its_password(dutiful):
@@ -208,3 +211,71 @@ def test_the_exit_status_tells_of_rows_that_were_set_aside(dutiful, tmp_path):
     status = dutiful("outbox", "status")
     assert status.returncode == 1
     assert "set_aside" in status.stdout
+
+
+def test_a_job_that_nobody_knows_is_said_to_be_unknown_and_why(dutiful):
+    dutiful("store", "migrate")
+
+    answer = dutiful("jobs", "show", "b0c7")
+
+    assert answer.returncode == 1
+    assert "Nothing is known of b0c7." in answer.stderr
+    assert "dutiful queues list" in answer.stderr
+
+
+def test_a_job_is_canceled_shown_and_forgotten(dutiful):
+    dutiful("store", "migrate")
+    job = ("--key", "7:1", "--actor", "content.import_batch", "--reason", "wrong feed")
+
+    canceled, again, shown = (
+        dutiful("jobs", "cancel", *job),
+        dutiful("jobs", "cancel", *job),
+        dutiful("jobs", "show", *job[:2]),
+    )
+    forgotten = dutiful("jobs", "rerun", *job)
+    facts = json.loads(dutiful("jobs", "show", *job[:2], "--json").stdout)
+
+    assert canceled.stdout == ("content.import_batch 7:1: canceled before it began; no message with this key runs\n")
+    assert again.returncode == 1
+    assert "received canceled since" in the_line(again)
+    assert "state:    canceled since" in shown.stdout
+    assert ": wrong feed (it had not begun)" in shown.stdout
+    assert "Nothing was sent" in forgotten.stdout
+    assert [line["action"] for line in facts["jobs"][0]["audit"]] == ["canceled", "forgotten"]
+    assert facts["jobs"][0]["record"] is None
+
+
+def test_a_job_that_has_not_begun_is_canceled_by_its_id_only_where_that_is_its_key(dutiful):
+    dutiful("store", "migrate")
+    why = ("--reason", "wrong")
+
+    by_id = dutiful("jobs", "cancel", "m-1", "--actor", "sitemap.build", *why)
+    by_template = dutiful("jobs", "cancel", "m-1", "--actor", "content.import_batch", *why)
+    by_nobody = dutiful("jobs", "cancel", "m-1", "--actor", "content.nothing", *why)
+
+    assert "sitemap.build m-1: canceled before it began" in by_id.stdout
+    assert by_template.returncode == by_nobody.returncode == 1
+    assert "--key with the job's key" in the_line(by_template)
+    assert "content.nothing" in the_line(by_nobody)
+
+
+@pytest.mark.parametrize("words", [(), ("m-1", "--key", "k")])
+def test_a_job_is_named_by_its_id_or_by_its_key(dutiful, words):
+    answer = dutiful("jobs", "show", *words)
+
+    assert answer.returncode == 2
+    assert "not both" in answer.stderr
+
+
+def test_a_purge_says_what_it_removed_and_a_dry_run_what_it_would(dutiful):
+    dutiful("store", "migrate")
+    dutiful("jobs", "cancel", "--key", "7:1", "--actor", "content.import_batch", "--reason", "wrong feed")
+
+    asked = dutiful("store", "purge", "--older-than", "0s", "--dry-run")
+    young = dutiful("store", "purge", "--json")
+    purged = dutiful("store", "purge", "--older-than", "0s")
+
+    assert "keys: 1 to remove" in asked.stdout
+    assert json.loads(young.stdout)["rows"] == {"keys": 0, "holders": 0, "ticks": 0, "audit": 0, "groups": 0}
+    assert "keys: 1 removed" in purged.stdout
+    assert dutiful("store", "purge", "--older-than", "a week").returncode == 2
