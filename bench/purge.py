@@ -62,18 +62,10 @@ class Workers:
             job = {"actor": "bench.new", "key": f"{id(self)} {thread} {count}"}
             began = time.perf_counter()
             with begin(self.engine) as connection:
-                claim = keys.claim(
-                    connection,
-                    **job,
-                    message_id=job["key"],
-                    arguments_hash="abc",
-                    attempt=1,
-                    generation=0,
-                    holder=self.holder.id,
-                    mine=lambda *_: True,
-                )
+                asked = keys.Request(**job, message_id=job["key"], arguments_hash="abc", attempt=1, generation=0)
+                claim = keys.claim(connection, asked, holder=self.holder.id)
             with begin(self.engine) as connection:
-                keys.complete(connection, **job, holder=self.holder.id, fence=claim.fence)
+                keys.end(connection, keys.Ending(**job, holder=self.holder.id, fence=claim.fence, state="done"))
             self.seconds.append(time.perf_counter() - began)
 
 
