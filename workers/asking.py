@@ -9,7 +9,7 @@ from dramatiq.errors import ConnectionClosed, QueueJoinTimeout
 from pika import exceptions as amqp
 from pika.adapters.utils.connection_workflow import AMQPConnectorException
 
-from workers.sending import Sending
+from workers.bulk import BulkSending
 from workers.transport import topology
 from workers.transport.refusal import hopeless
 
@@ -17,7 +17,7 @@ DECLARE_SECONDS: Final = 30.0
 _JOIN_LOOKS: Final = 10
 
 
-class Asking(Sending):
+class Asking(BulkSending):
     """The part of the broker that looks at queues, and empties them."""
 
     def declare_queue(self, queue_name: str, *, ensure: bool = False) -> None:

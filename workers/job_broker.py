@@ -46,9 +46,10 @@ class JobBroker(HookedBroker):
           delay: milliseconds.
 
         Raises:
+          ContractError: an argument is missing, or it is too large.
           PublishError: it was not, or perhaps not, taken.
         """
-        refuse_incomplete(message)
+        self.refuse(message)
         job = running_job()
         if job is None or not job.collect(message, delay):
             self.publish(message, delay=delay)
@@ -56,7 +57,7 @@ class JobBroker(HookedBroker):
 
     async def enqueue_async(self, message: Message[Any], *, delay: int | None = None) -> Message[Any]:
         """As `enqueue`, for an event loop: other tasks go on until the confirm is there."""
-        refuse_incomplete(message)
+        self.refuse(message)
         job = running_job()
         if job is None or not job.collect(message, delay):
             await asyncio.to_thread(self.publish, message, delay=delay)
@@ -77,17 +78,31 @@ class JobBroker(HookedBroker):
           progress: told now and then how many are confirmed.
 
         Raises:
+          ContractError: one lacks an argument, or is too large.
           PublishError: one was not, or perhaps not, taken; `error.message` is that one. Those before it were confirmed,
             some of those behind it may have been: sending all of them again can't double a job that has a key.
         """
         confirmed = 0
         for message in messages:
-            refuse_incomplete(message)
+            self.refuse(message)
             self.publish(message, delay=delay)
             confirmed += 1
             if progress is not None:
                 progress(confirmed)
         return confirmed
+
+    def refuse(self, message: Message[Any]) -> None:
+        """Look at what a sender wants to send. What this broker publishes by itself has been accepted before.
+
+        Raises:
+          ContractError: it waits for a pipeline's result, and can't go alone.
+        """
+        if "awaits" in message.options:
+            raise ContractError(
+                f"{message.actor_name} can't run without {message.options['awaits']}",
+                expected="all of its arguments, or a place in a pipeline behind a job that returns it",
+                received="a message of its own",
+            )
 
     def publish(self, message: Message[Any], *, delay: int | None = None) -> None:
         """Send a message now, and return when it is confirmed.
@@ -145,17 +160,3 @@ class JobBroker(HookedBroker):
                 self.put_back(delivery, timedelta(seconds=min(2**deferrals, _LONGEST_STEP_SECONDS)))
             return True
         return False
-
-
-def refuse_incomplete(message: Message[Any]) -> None:
-    """A message that waits for a pipeline's result can't go alone.
-
-    Raises:
-      ContractError: it lacks an argument.
-    """
-    if "awaits" in message.options:
-        raise ContractError(
-            f"{message.actor_name} can't run without {message.options['awaits']}",
-            expected="all of its arguments, or a place in a pipeline behind a job that returns it",
-            received="a message of its own",
-        )

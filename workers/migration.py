@@ -10,12 +10,10 @@ from typing import Any, Final
 
 from pika import exceptions as amqp
 
-from workers import envelope
 from workers.errors import ContractError, PublishError
 from workers.origin import Origin, Part, unreachable
 from workers.rabbitmq import DutifulBroker
 from workers.stock import Translation, translate
-from workers.transport import topology
 from workers.transport.post import Post
 
 _PREFETCH: Final = 500
@@ -166,24 +164,12 @@ class Migration:
 
     def _post(self, found: Translation) -> Post:
         message = found.message
-        actor = self._broker.actors.get(message.actor_name)
-        if actor is None:
+        if message.actor_name not in self._broker.actors:
             known = ", ".join(sorted(self._broker.actors))
             raise ContractError("no actor here has that name", expected=f"one of {known}", received=message.actor_name)
-        body = envelope.body(message)
-        if len(body) > self._broker.max_message_bytes:
-            limit = f"at most {self._broker.max_message_bytes} bytes (DUTIFUL_RABBITMQ__MAX_MESSAGE_BYTES)"
-            raise ContractError("the message is too large", expected=limit, received=f"{len(body)} bytes")
-        delay = found.due - _now()
-        if found.dead is not None:
-            exchange, key = "", topology.dead_queue(message.queue_name)
-        elif delay > 0:
-            exchange, key = topology.delay_route(delay, message.queue_name)
-        else:
-            exchange, key = topology.JOBS, message.queue_name
-        deadline = time.monotonic() + self._broker.publish_timeout_seconds
-        repeatable = getattr(actor, "key", "") is not None
-        return Post(exchange, key, body, envelope.properties(message, extra=found.dead), deadline, repeatable)
+        post = self._broker.post(message, found.due - _now(), dead=found.dead)
+        self._broker.refuse_too_large(message, len(post.body))
+        return post
 
     def _leave(self, part: Part, properties: Any, body: bytes, error: ContractError) -> None:
         """Keep it unsettled; it returns to its place when the connection closes."""

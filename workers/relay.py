@@ -18,6 +18,7 @@ from dramatiq import Message
 from sqlalchemy import Engine
 
 from workers import outbox
+from workers.bulk import BulkSending
 from workers.declaration import Actor
 from workers.errors import (
     BrokerBlocked,
@@ -26,7 +27,6 @@ from workers.errors import (
     DutifulError,
     QueueMissing,
 )
-from workers.sending import Sending
 from workers.store import outbox as job_outbox
 from workers.store import publisher_outbox, turns
 from workers.store.engine import begin, read_only
@@ -73,7 +73,7 @@ class Relay:
     """
 
     engine: Engine
-    broker: Sending
+    broker: BulkSending
     batch: int = BATCH
     is_store: bool = False
     told: Callable[[Counts], None] = lambda _: None

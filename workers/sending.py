@@ -1,43 +1,33 @@
 """Sending publishes messages over our transport: each has a deadline, and none waits for the confirm of another."""
 
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import partial
-from itertools import islice
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Any
 
 import pika
 from dramatiq import Message
 from dramatiq.common import q_name
 from dramatiq.errors import ConnectionClosed
-from pika import exceptions as amqp
 
 from workers import envelope
 from workers.delivery import Carried
 from workers.errors import (
-    BrokerUnreachable,
     ContractError,
-    DutifulError,
     PublishError,
     PublishUnconfirmed,
     QueueMissing,
 )
-from workers.event_loop import refuse_to_block_an_event_loop
-from workers.job_broker import JobBroker, refuse_incomplete
+from workers.job_broker import JobBroker
 from workers.transport import topology
 from workers.transport.post import Post
 from workers.transport.publisher import Publisher
-
-_BATCH: Final = 64
-_WINDOW: Final = 2_000
 
 
 class Sending(JobBroker):
     """The publishing half of the broker.
 
     Attributes:
-      max_message_bytes: a larger message is refused.
+      max_message_bytes: a larger message is refused when it is sent.
       publish_timeout_seconds: by when a message must be confirmed.
     """
 
@@ -54,137 +44,68 @@ class Sending(JobBroker):
     def _ensure_queue(self, canonical_queue_name: str, seconds: float) -> None:
         raise NotImplementedError
 
+    def refuse(self, message: Message[Any]) -> None:
+        """As JobBroker says, and what is too large. What was accepted once may grow: a retry carries more."""
+        super().refuse(message)
+        self.refuse_too_large(message, len(envelope.body(message)))
+
+    def refuse_too_large(self, message: Carried, size: int) -> None:
+        """Compare a body's size in bytes with the limit.
+
+        Raises:
+          ContractError: it is larger.
+        """
+        if size > self.max_message_bytes:
+            limit = f"{self.max_message_bytes} bytes (DUTIFUL_RABBITMQ__MAX_MESSAGE_BYTES)"
+            raise ContractError(
+                f"a message for {message.actor_name} is too large",
+                expected=f"at most {limit}: send a reference instead of the data",
+                received=f"{size} bytes",
+            )
+
     def send_to_queue(self, message: Carried, delay: int | None) -> None:
         """Publish a message, and return when a quorum of disks has it.
 
         Raises:
-          ContractError: it is too large, or the delay too long.
+          ContractError: the delay is too long.
           PublishError: it was not, or perhaps not, taken; the kind of error says which.
         """
         try:
-            self._send(q_name(message.queue_name), self._post(message, delay))
+            self._send(q_name(message.queue_name), self.post(message, delay))
         except PublishError as error:
             error.message = message
             raise
-
-    def enqueue_many(
-        self,
-        messages: Iterable[Message[Any]],
-        *,
-        delay: int | None = None,
-        progress: Callable[[int], None] | None = None,
-    ) -> int:
-        """As JobBroker says; thousands a second, because no message waits for the confirm of the one before."""
-        refuse_to_block_an_event_loop()
-        window: deque[tuple[Message[Any], Post]] = deque()
-        confirmed = 0
-        for batch in _batches(messages):
-            posts = []
-            for message in batch:
-                refuse_incomplete(message)
-                self.emit_before("enqueue", message, delay)
-                self._ensure_before_publishing(q_name(message.queue_name))
-                posts.append(self._post(message, delay))
-            self.publisher.publish(posts)
-            window.extend(zip(batch, posts, strict=True))
-            while len(window) > _WINDOW:
-                confirmed += self._confirm_oldest(window, delay)
-            if progress is not None:
-                progress(confirmed)
-        while window:
-            confirmed += self._confirm_oldest(window, delay)
-        if progress is not None:
-            progress(confirmed)
-        return confirmed
-
-    def publish_each(self, messages: Sequence[tuple[Message[Any], int | None]]) -> list[DutifulError | None]:
-        """Send messages, each with its delay in milliseconds, and say of each how it went: None, or its error.
-
-        One that fails stops no other. A queue that no actor here reads is not declared: it must be there.
-        """
-        refuse_to_block_an_event_loop()
-        results: list[DutifulError | None] = [None] * len(messages)
-        posts: dict[int, Post] = {}
-        unreachable: BrokerUnreachable | None = None
-        for place, (message, delay) in enumerate(messages):
-            if unreachable is not None:
-                results[place] = unreachable
-                continue
-            try:
-                self.emit_before("enqueue", message, delay)
-                self._find_queue(q_name(message.queue_name), delay)
-                posts[place] = self._post(message, delay)
-            except BrokerUnreachable as error:  # waiting as long for the next would not help
-                unreachable = results[place] = error
-            except DutifulError as error:
-                results[place] = error
-        self.publisher.publish(posts.values())
-        for place, post in posts.items():
-            results[place] = self._confirm(*messages[place], post)
-        return results
-
-    def _confirm(self, message: Message[Any], delay: int | None, post: Post) -> DutifulError | None:
-        queue = q_name(message.queue_name)
-        try:
-            try:
-                self._wait(post)
-            except QueueMissing:
-                if queue not in self.queues:
-                    raise
-                self._send_again(queue, post)
-        except PublishError as error:
-            return error
-        self.emit_after("enqueue", message, delay)
-        return None
-
-    def _find_queue(self, queue: str, delay: int | None) -> None:
-        """Make sure of the queue before; without a delay, RabbitMQ itself tells when another's is missing."""
-        if queue in self.queues:
-            self._ensure_before_publishing(queue)
-        elif delay:
-            try:
-                self.publisher.ask(partial(_look, queue), self.publish_timeout_seconds)
-            except amqp.ChannelClosedByBroker as error:
-                raise QueueMissing("there is no such queue", expected="a queue", received=queue) from error
-            except (amqp.AMQPError, TimeoutError, OSError) as error:
-                raise self.publisher.unreachable() from error
-
-    def _confirm_oldest(self, window: deque[tuple[Message[Any], Post]], delay: int | None) -> int:
-        message, post = window.popleft()
-        try:
-            self._wait(post)
-        except QueueMissing:
-            self._send_again(q_name(message.queue_name), post)
-        except PublishError as error:
-            error.message = message
-            raise
-        self.emit_after("enqueue", message, delay)
-        return 1
 
     def bury(self, message: Carried, headers: Mapping[str, Any]) -> None:
         """Put a job among the dead letters of its queue."""
-        self.send_to_dead_queue(
-            q_name(message.queue_name), envelope.body(message), envelope.properties(message, extra=headers)
-        )
+        self._send(q_name(message.queue_name), self.post(message, dead=headers))
 
     def send_to_dead_queue(self, queue: str, body: bytes, properties: pika.BasicProperties) -> None:
         """Publish a dead letter; the same errors as send_to_queue."""
-        # Through the default exchange, so that who may write to dutiful.jobs can't write dead letters.
-        self._send(queue, Post("", topology.dead_queue(queue), body, properties, self._deadline()))
+        self._send(queue, self._dead_letter(queue, body, properties))
 
-    def _post(self, message: Carried, delay: int | None) -> Post:
-        body = envelope.body(message)
-        if len(body) > self.max_message_bytes:
-            raise ContractError(
-                f"a message for {message.actor_name} is too large",
-                expected=f"at most {self.max_message_bytes} bytes: send a reference instead of the data",
-                received=f"{len(body)} bytes",
-            )
-        queue = q_name(message.queue_name)
+    def post(self, message: Carried, delay: int | None = None, *, dead: Mapping[str, Any] | None = None) -> Post:
+        """What is published for a message.
+
+        Parameters:
+          message: the message.
+          delay: milliseconds.
+          dead: for a dead letter, what it says of itself.
+
+        Raises:
+          ContractError: the delay is too long.
+        """
+        queue, body = q_name(message.queue_name), envelope.body(message)
+        if dead is not None:
+            return self._dead_letter(queue, body, envelope.properties(message, extra=dead))
         exchange, key = topology.delay_route(delay, queue) if delay and delay > 0 else (topology.JOBS, queue)
         actor = self.actors.get(message.actor_name)
         repeatable = getattr(actor, "key", "") is not None  # with key=None, a second copy would be a second job
         return Post(exchange, key, body, envelope.properties(message), self._deadline(), repeatable)
+
+    def _dead_letter(self, queue: str, body: bytes, properties: pika.BasicProperties) -> Post:
+        # Through the default exchange, so that who may write to dutiful.jobs can't write dead letters.
+        return Post("", topology.dead_queue(queue), body, properties, self._deadline())
 
     def _deadline(self) -> float:
         return time.monotonic() + self.publish_timeout_seconds
@@ -220,13 +141,3 @@ class Sending(JobBroker):
                 self._ensure_queue(queue, self.publish_timeout_seconds)
             except ConnectionClosed as error:
                 raise self.publisher.unreachable() from error
-
-
-def _look(queue: str, channel: Any, answer: Callable[[Any], None]) -> None:
-    channel.queue_declare(queue, passive=True, callback=answer)
-
-
-def _batches(messages: Iterable[Message[Any]]) -> Iterator[list[Message[Any]]]:
-    left = iter(messages)
-    while batch := list(islice(left, _BATCH)):
-        yield batch

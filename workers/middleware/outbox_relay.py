@@ -9,9 +9,9 @@ from dramatiq import Broker, Middleware
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from workers.bulk import BulkSending
 from workers.errors import DutifulError
 from workers.relay import Counts, Relay
-from workers.sending import Sending
 
 _MEASURE_SECONDS: Final = 10.0
 _STOP_SECONDS: Final = 15.0
@@ -36,7 +36,7 @@ class OutboxRelay(Middleware):
 
     def before_worker_boot(self, broker: Broker, worker: Any) -> None:
         """Begin to relay and to measure."""
-        if not isinstance(broker, Sending):
+        if not isinstance(broker, BulkSending):
             return
         self._stopping.clear()
         relay = Relay(self.engine, broker, is_store=True, told=count)
