@@ -81,7 +81,6 @@ class DutifulBroker(Asking, RabbitmqBroker):
             each.stack_timeout = connect_timeout_seconds
             each.blocked_connection_timeout = None  # each message has its deadline
             each.tcp_options = {"TCP_USER_TIMEOUT": heartbeat_seconds * 1000}
-            each.client_properties = {"connection_name": f"dutiful {os.getpid()}"}
 
     # Connections
 

@@ -51,11 +51,11 @@ def broker(make_broker):
 
 @pytest.fixture
 def work():
-    """Start a worker for a broker: work(broker, threads=2)."""
+    """Start a worker for a broker: work(broker, threads=2, queues={"shop"})."""
     started = []
 
-    def start(broker, threads=2):
-        worker = dramatiq.Worker(broker, worker_timeout=50, worker_threads=threads)
+    def start(broker, threads=2, queues=None):
+        worker = dramatiq.Worker(broker, queues=queues, worker_timeout=50, worker_threads=threads)
         worker.start()
         started.append(worker)
         return worker

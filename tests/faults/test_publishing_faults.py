@@ -183,6 +183,8 @@ link = get_broker().publisher.link
 child = os.fork()
 if child == 0:
     good.send(n=2)
+    names = {host.client_properties["connection_name"] for host in get_broker().publisher.link.hosts}
+    assert names == {f"dutiful {os.getpid()}"}
     get_broker().close()
     os._exit(0)
 assert os.waitpid(child, 0)[1] == 0

@@ -1,5 +1,6 @@
 """A link is one AMQP connection with an I/O thread of its own; it reconnects by itself until it is closed."""
 
+import copy
 import logging
 import os
 import random
@@ -25,7 +26,7 @@ class Link:
 
     Parameters:
       hosts: where to connect to; tried in an order that is shuffled each time.
-      name: of the thread, and of the connection in RabbitMQ's lists.
+      name: of the thread. RabbitMQ lists the connection under the number of the process.
       opened: called with each connection that is open.
       lost: called with the reason when a connection has ended, or could not be made.
     """
@@ -38,9 +39,11 @@ class Link:
         opened: Callable[[Any], None],
         lost: Callable[[BaseException], None],
     ) -> None:
-        self.hosts = list(hosts)
+        self.hosts = [copy.copy(host) for host in hosts]
         self.name = name
         self.pid = os.getpid()
+        for host in self.hosts:
+            host.client_properties = {"connection_name": f"dutiful {self.pid}"}
         self._opened = opened
         self._lost = lost
         self._loop = IOLoop()
