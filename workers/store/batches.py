@@ -1,12 +1,12 @@
 """Batches let many jobs share a transaction: their claims one, their endings another."""
 
-from collections.abc import Sequence
-from datetime import datetime
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+from typing import Any, Final
 
 from sqlalchemy import (
-    ColumnElement,
     Connection,
+    Dialect,
     Integer,
     Text,
     bindparam,
@@ -18,11 +18,18 @@ from sqlalchemy import (
     tuple_,
     update,
 )
+from sqlalchemy.dialects import postgresql, sqlite
 
 from workers.errors import ClaimLost
 from workers.store import keys, tables
-from workers.store.engine import insert_missing, moment, outages
+from workers.store.engine import insert_missing, outages, stamp, stamped
 from workers.store.keys import Claim, Ending, Record, Request
+
+# Dialects that write parameters by name, as the rows have them.
+_NAMED: Final[dict[str, Callable[[], Dialect]]] = {
+    "sqlite": partial(sqlite.dialect, paramstyle="named"),
+    "postgresql": postgresql.psycopg.dialect,
+}
 
 
 def claim(connection: Connection, requests: Sequence[Request], *, holder: str) -> list[Claim]:
@@ -60,7 +67,8 @@ def end(connection: Connection, endings: Sequence[Ending]) -> bool:
     """
     with outages("endings could not be recorded"):
         # One statement, whatever the states: those that claim the same keys lock them in the same order.
-        if not _update(connection, [_mark(each) for each in sorted(endings, key=_name)]):
+        now = stamped(connection)
+        if not _update(connection, [_mark(each) | now for each in sorted(endings, key=_name)]):
             return False
     for each in sorted(endings, key=lambda each: each.group):
         if each.also is not None:
@@ -91,13 +99,9 @@ def end_each(connection: Connection, endings: Sequence[Ending]) -> list[ClaimLos
 def _insert(connection: Connection, requests: Sequence[Request], holder: str) -> int:
     # In one order everywhere: two processes that lock the same rows in two orders would wait for each other.
     ordered = sorted(requests, key=_name)
-    rows: list[dict[str, Any]] = [
-        {"actor": each.actor, "key": each.key, "fence": 1, **each.row(holder)} for each in ordered
-    ]
-    times = _times(connection, rows, "created_at", "updated_at")
-    statement = insert_missing(connection, tables.keys)
-    statement = statement.values(times) if times else statement
-    return connection.execute(statement, rows, execution_options={"preserve_rowcount": True}).rowcount
+    now = stamped(connection)
+    rows = [{"actor": each.actor, "key": each.key, **each.row(holder), **now} for each in ordered]
+    return connection.exec_driver_sql(_inserting(connection.dialect.name), rows).rowcount
 
 
 def _mark(ending: Ending) -> dict[str, Any]:
@@ -112,39 +116,43 @@ def _mark(ending: Ending) -> dict[str, Any]:
 
 
 def _update(connection: Connection, rows: list[dict[str, Any]]) -> bool:
-    """Whether each was still held. No value stands in the statement itself: SQLAlchemy would copy it for each row."""
+    """Whether each was still held."""
+    return connection.exec_driver_sql(_ending(connection.dialect.name), rows).rowcount == len(rows)
+
+
+# These two statements run for every job. They are compiled once, and the driver gets the rows as they are: SQLAlchemy
+# would look at each value of each row again. All values are text and numbers, which need no conversion.
+
+
+@cache
+def _inserting(dialect: str) -> str:
+    common = {"fence": literal_column("1"), "created_at": stamp(dialect), "updated_at": stamp(dialect)}
+    names = ["actor", "key", "state", "arguments_hash", "message_id", "attempt", "generation", "holder"]
+    statement = insert_missing(dialect, tables.keys).values(common)
+    return str(statement.compile(dialect=_NAMED[dialect](), column_keys=[*names, *common]))
+
+
+@cache
+def _ending(dialect: str) -> str:
     columns = tables.keys.c
-    values: dict[str, Any] = {"state": _kept_state(), "holder": null()}
-    values["updated_at"] = _times(connection, rows, "now").get("now", bindparam("now", type_=columns.updated_at.type))
-    values["checkpoint"] = case(
-        (bindparam("new_state", type_=Text) == literal_column("'done'"), null()), else_=columns.checkpoint
-    )
-    values["attempt"] = func.coalesce(bindparam("next_attempt", type_=Integer), columns.attempt)
+    done, canceled = literal_column("'done'", Text), literal_column("'canceled'", Text)
+    new = bindparam("new_state", type_=Text)
+    values: dict[str, Any] = {
+        # Who was canceled while running stays so, unless the job has succeeded.
+        "state": case(((columns.state == canceled) & (new != done), canceled), else_=new),
+        "holder": null(),
+        "attempt": func.coalesce(bindparam("next_attempt", type_=Integer), columns.attempt),
+        "checkpoint": case((new == done, null()), else_=columns.checkpoint),
+        "updated_at": stamp(dialect),
+    }
     held = (
         columns.actor == bindparam("of"),
         columns.key == bindparam("named"),
         columns.holder == bindparam("held_by"),
         columns.fence == bindparam("fenced"),
-        columns.state.in_([literal_column("'running'"), literal_column("'canceled'")]),
+        columns.state.in_([literal_column("'running'"), canceled]),
     )
-    return connection.execute(update(tables.keys).where(*held).values(values), rows).rowcount == len(rows)
-
-
-def _kept_state() -> ColumnElement[str]:
-    """Who was canceled while running stays so, unless the job has succeeded."""
-    new, canceled = bindparam("new_state", type_=Text), literal_column("'canceled'", Text)
-    stays = (tables.keys.c.state == canceled) & (new != literal_column("'done'"))
-    return case((stays, canceled), else_=new)
-
-
-def _times(connection: Connection, rows: list[dict[str, Any]], *names: str) -> dict[str, Any]:
-    """The store's time under these names: in each row, or, where the store has a clock, as an expression."""
-    time = moment(connection)
-    if not isinstance(time, datetime):
-        return dict.fromkeys(names, time)
-    for row in rows:
-        row.update(dict.fromkeys(names, time))
-    return {}
+    return str(update(tables.keys).where(*held).values(values).compile(dialect=_NAMED[dialect]()))
 
 
 def _read(connection: Connection, requests: Sequence[Request]) -> dict[tuple[str, str], Record]:

@@ -4,11 +4,9 @@ Everything here works the same on SQLite and on PostgreSQL; where they differ, i
 """
 
 import sqlite3
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import (
@@ -18,8 +16,8 @@ from sqlalchemy import (
     DateTime,
     Engine,
     Table,
+    bindparam,
     create_engine,
-    event,
     func,
     make_url,
     select,
@@ -30,10 +28,9 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from workers.clock import utcnow
 from workers.errors import ConfigurationError, StoreUnavailable
+from workers.store import sqlite as embedded
+from workers.store.sqlite import CLOCK, LOCK_SECONDS, READ_ONLY, RELAXED
 
-_CLOCK = "dutiful_clock"
-_READ_ONLY = "dutiful_read_only"
-_LOCK_SECONDS = 10
 _POOL_SECONDS = 10
 _POSTGRESQL_ARGUMENTS: Mapping[str, Any] = {
     "connect_timeout": 5,
@@ -44,7 +41,7 @@ _POSTGRESQL_ARGUMENTS: Mapping[str, Any] = {
     "keepalives_interval": 5,
     "keepalives_count": 3,
 }
-_POSTGRESQL_OPTIONS = f"-c statement_timeout=30s -c lock_timeout={_LOCK_SECONDS}s -c timezone=UTC"
+_POSTGRESQL_OPTIONS = f"-c statement_timeout=30s -c lock_timeout={LOCK_SECONDS}s -c timezone=UTC"
 # What a statement that is right can end with when the database is unwell. SQLITE_ERROR, "no such table", is not there.
 _SQLITE_OUTAGES = {
     sqlite3.SQLITE_BUSY,
@@ -83,11 +80,11 @@ def create_store_engine(url: str, *, pool_size: int = 10, clock: Callable[[], da
         "pool_size": pool_size,
         "pool_timeout": _POOL_SECONDS,
         "hide_parameters": True,  # arguments of jobs don't belong in tracebacks
-        "execution_options": {_CLOCK: clock},
+        "execution_options": {CLOCK: clock},
     }
     match address.drivername:
         case "sqlite" | "sqlite+pysqlite":
-            return _sqlite_engine(address, options)
+            return embedded.create(address, options)
         case "postgresql" | "postgresql+psycopg":
             return _postgresql_engine(address, options)
         case other:
@@ -100,49 +97,6 @@ def _unfit(received: str) -> ConfigurationError:
         expected="an address that begins with sqlite:/// or postgresql+psycopg://",
         received=received,
     )
-
-
-def _sqlite_engine(address: URL, options: dict[str, Any]) -> Engine:
-    if not address.database or address.database == ":memory:" or address.query:
-        raise ConfigurationError(
-            "the store can't be used", expected="sqlite:/// with the path of a file", received=str(address)
-        )
-    folder = Path(address.database).absolute().parent
-    if not folder.is_dir():
-        raise ConfigurationError(
-            "the store's file can't be opened", expected=f"a folder {folder}", received="no such folder"
-        )
-    engine = create_engine(address, connect_args={"timeout": _LOCK_SECONDS}, **options)
-
-    @event.listens_for(engine, "connect")
-    def _prepare(connection: sqlite3.Connection, _record: object) -> None:
-        connection.isolation_level = None  # the driver begins nothing by itself; _begin below does
-        _use_wal(connection)
-        connection.execute("PRAGMA synchronous = FULL")  # what is committed survives a power cut
-        connection.execute("PRAGMA foreign_keys = ON")
-
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
-        # A transaction that reads first and writes later fails at once, without waiting, when another wrote between.
-        # So it takes the write lock at its beginning.
-        read_only = connection.get_execution_options().get(_READ_ONLY, False)
-        connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
-
-    return engine
-
-
-def _use_wal(connection: sqlite3.Connection) -> None:
-    """Switch a new file over. SQLite does not wait for others here, so processes that start together must try again."""
-    deadline = time.monotonic() + _LOCK_SECONDS
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)
-        else:
-            return
 
 
 def _postgresql_engine(address: URL, options: dict[str, Any]) -> Engine:
@@ -159,7 +113,12 @@ def _postgresql_engine(address: URL, options: dict[str, Any]) -> Engine:
 
 def read_only(engine: Engine) -> Engine:
     """The same engine for transactions that only read: on SQLite they neither wait for writers nor hold them up."""
-    return engine.execution_options(**{_READ_ONLY: True})
+    return engine.execution_options(**{READ_ONLY: True})
+
+
+def relaxed(engine: Engine) -> Engine:
+    """The same engine for commits that a power cut may undo: they don't wait for the disk."""
+    return engine.execution_options(**{RELAXED: True})
 
 
 @contextmanager
@@ -170,9 +129,11 @@ def begin(engine: Engine) -> Iterator[Connection]:
     """
     with outages("a transaction could not begin"):
         connection = engine.connect()
-    with connection:
+    with connection, embedded.turn(connection):
         with outages("a transaction could not begin"):
             transaction = connection.begin()
+            if connection.dialect.name == "postgresql" and connection.get_execution_options().get(RELAXED):
+                connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
         with transaction:
             yield connection
             if transaction.is_active:  # else the block has rolled it back
@@ -184,7 +145,7 @@ def moment(connection: Connection) -> ColumnElement[datetime] | datetime:
     """The time by the store's clock, to be used inside a statement: it costs no round trip."""
     if connection.dialect.name == "postgresql":
         return func.clock_timestamp(type_=DateTime(timezone=True))
-    clock: Callable[[], datetime] = connection.get_execution_options()[_CLOCK]
+    clock: Callable[[], datetime] = connection.get_execution_options()[CLOCK]
     return clock()
 
 
@@ -196,15 +157,28 @@ def now(connection: Connection) -> datetime:
     return connection.execute(select(here)).scalar_one().astimezone(UTC)
 
 
-def insert_missing(connection: Connection, table: Table) -> postgresql.Insert | sqlite.Insert:
+def stamp(dialect: str) -> ColumnElement[Any]:
+    """The time by the store's clock, to be written: one expression for all rows, which have what `stamped` says."""
+    return func.clock_timestamp() if dialect == "postgresql" else bindparam("now")
+
+
+def stamped(connection: Connection) -> dict[str, str]:
+    """What each row must have where `stamp` is written: the time, as SQLite keeps it."""
+    here = moment(connection)
+    if not isinstance(here, datetime):
+        return {}
+    return {"now": here.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")}
+
+
+def insert_missing(dialect: str, table: Table) -> postgresql.Insert | sqlite.Insert:
     """An INSERT that passes over rows whose key is there."""
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
     return insert(table).on_conflict_do_nothing()
 
 
 def insert_unless_there(connection: Connection, table: Table, values: Mapping[str, Any]) -> bool:
     """Insert a row, unless one with its key is there. True: inserted."""
-    statement = insert_missing(connection, table).values(values)
+    statement = insert_missing(connection.dialect.name, table).values(values)
     # SQLAlchemy keeps the count of an INSERT only when asked to.
     return connection.execute(statement, execution_options={"preserve_rowcount": True}).rowcount == 1
 

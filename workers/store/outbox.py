@@ -39,7 +39,7 @@ def add(connection: Connection, *, actor: str, key: str, messages: Sequence[Outg
         first = connection.execute(last).scalar_one() + 1
         common = {"actor": actor, "key": key, "created_at": moment(connection)}
         connection.execute(
-            insert_missing(connection, tables.outbox).values(common),
+            insert_missing(connection.dialect.name, tables.outbox).values(common),
             [
                 {"message_id": sent.message_id, "position": position, "body": sent.body, "delay_ms": sent.delay_ms}
                 for position, sent in enumerate(messages, start=first)
