@@ -44,7 +44,7 @@ class Claims:
         Raises:
           StoreUnavailable: the store can't be reached.
         """
-        self._holder = Holder.register(self._engine)
+        self._holder = Holder.register(self._engine, _note)
         self._holder.start()
         self._endings = Endings(self._engine)
         self._endings.start()
@@ -69,7 +69,8 @@ class Claims:
             return
         try:
             with begin(relaxed(self._engine)) as connection:  # a claim that is lost harms nobody
-                claims = batches.claim(connection, [_request(each) for each in asking], holder=self._holder_id)
+                requests = [_request(each) for each in asking]
+                claims = batches.claim(connection, requests, holder=self._holder_id, cautious=self._is_cautious)
         except BaseException as error:
             for each in asking:
                 self._held.discard(_name(each))
@@ -126,10 +127,20 @@ class Claims:
         conclude(delivery)
 
     @property
+    def _is_cautious(self) -> bool:
+        return self._holder is not None and self._holder.is_cautious
+
+    @property
     def _holder_id(self) -> str:
         if self._holder is None:
             raise StoreUnavailable("this process has no lease", expected="a worker that has booted")
         return self._holder.id
+
+
+def _note(is_up: bool) -> None:
+    from workers import metrics  # noqa: PLC0415  not before share()
+
+    metrics.store_up.set(int(is_up))
 
 
 def wait_for(delivery: Delivery) -> timedelta:

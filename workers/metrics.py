@@ -36,5 +36,9 @@ outbox_relayed = Counter("dutiful_outbox_relayed_total", "Messages of an outbox 
 outbox_failures = Counter(
     "dutiful_outbox_failures_total", "Messages of an outbox that were not published: set_aside or not_taken.", ["why"]
 )
+queue_prefetch = Gauge(
+    "dutiful_queue_prefetch", "Messages that a worker process fetches ahead.", ["queue"], multiprocess_mode="max"
+)
+store_up = Gauge("dutiful_store_up", "Whether every worker process reaches the store.", multiprocess_mode="livemin")
 actor_info = Gauge("dutiful_actor_info", "One for each actor.", ["actor", "queue", "owner"], multiprocess_mode="max")
 build_info = Gauge("dutiful_build_info", "What runs here.", ["version", "environment"], multiprocess_mode="max")

@@ -12,6 +12,8 @@ from dramatiq import Broker, Message, Middleware
 from workers import exposition
 from workers.declaration import Actor
 from workers.delivery import Delivery
+from workers.job_broker import JobBroker
+from workers.transport.subscription import Depth
 
 if TYPE_CHECKING:
     from workers.counters import JobCounters
@@ -54,7 +56,12 @@ class JobMetrics(Middleware):
             self._of(actor.queue_name, actor.actor_name)
 
     def before_worker_boot(self, broker: Broker, worker: Any) -> None:
-        """Begin to beat, where somebody listens: in a process that the `dramatiq` command started."""
+        """Say how far each queue is fetched ahead, and begin to beat where somebody listens: in a `dramatiq` command."""
+        from workers import metrics  # noqa: PLC0415  not before share()
+
+        for queue in broker.get_declared_queues():
+            depth = Depth.of(worker.worker_threads, short=isinstance(broker, JobBroker) and broker.is_short(queue))
+            metrics.queue_prefetch.labels(queue).set(depth.fetched)
         if exposition.is_shared():
             self.beat = exposition.Beat(worker)
             self.beat.start()

@@ -32,7 +32,7 @@ _NAMED: Final[dict[str, Callable[[], Dialect]]] = {
 }
 
 
-def claim(connection: Connection, requests: Sequence[Request], *, holder: str) -> list[Claim]:
+def claim(connection: Connection, requests: Sequence[Request], *, holder: str, cautious: bool = False) -> list[Claim]:
     """Claim a key for each message, in their order; the rules are those of `keys.claim`, and no key is there twice.
 
     New keys cost one statement together; one more finds those that have a row.
@@ -48,11 +48,11 @@ def claim(connection: Connection, requests: Sequence[Request], *, holder: str) -
     for request in requests:
         row = rows.get((request.actor, request.key))
         if row is None:  # it was purged between the two statements
-            claims.append(keys.claim(connection, request, holder=holder))
+            claims.append(keys.claim(connection, request, holder=holder, cautious=cautious))
         elif _is_new(row, request, holder):
             claims.append(Claim("run", fence=1))
         else:
-            claims.append(keys.claim_known(connection, row, request, holder=holder))
+            claims.append(keys.claim_known(connection, row, request, holder=holder, cautious=cautious))
     return claims
 
 

@@ -9,7 +9,9 @@ could not beat for a whole lease: the store was away, or the process was stopped
 import logging
 import os
 import threading
+import time
 import uuid
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Self
 
@@ -30,27 +32,42 @@ _log = logging.getLogger(__name__)
 class Holder:
     """This process's lease. It belongs to one pid: a forked child registers its own.
 
+    Parameters:
+      engine: the store's.
+      told: hears whether the store is there, at each beat that tells something new.
+
     Attributes:
       id: what keys name as their holder.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, told: Callable[[bool], None] = lambda _: None) -> None:
         self.id = str(uuid.uuid4())
+        self._told = told
+        self._cautious_until = time.monotonic() + LEASE.total_seconds()
         self.pid = os.getpid()
         self._engine = engine
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
     @classmethod
-    def register(cls, engine: Engine) -> Self:
+    def register(cls, engine: Engine, told: Callable[[bool], None] = lambda _: None) -> Self:
         """A new lease, good from now on; `start()` keeps it so.
 
         Raises:
           StoreUnavailable: the store can't be reached.
         """
-        holder = cls(engine)
+        holder = cls(engine, told)
         holder.beat()
+        told(True)
         return holder
+
+    @property
+    def is_cautious(self) -> bool:
+        """Whether a lease that has run out may be that of a process at work, which could not beat.
+
+        So it is for as long as a lease is good, once the store is back, and once this process has begun: it can't know.
+        """
+        return time.monotonic() < self._cautious_until
 
     def beat(self) -> None:
         """Renew the lease.
@@ -110,17 +127,24 @@ class Holder:
                 self.beat()
             except Exception as error:  # noqa: BLE001  without this thread every job of this process would be taken over
                 if not failing:
+                    self._told(False)
                     unforeseen = not isinstance(error, StoreUnavailable)
                     _log.warning("lease not renewed, trying every second: %s", error, exc_info=unforeseen)
                 failing = True
             else:
                 if failing:
+                    self._cautious_until = time.monotonic() + LEASE.total_seconds()
+                    self._told(True)
                     _log.warning("lease renewed again")
                 failing = False
 
 
-def is_alive(connection: Connection, holder_id: str) -> bool:
-    """Whether the holder's lease is good, as far as the store's clock and this host's processes tell."""
+def is_alive(connection: Connection, holder_id: str, *, cautious: bool = False) -> bool:
+    """Whether the holder's lease is good, as far as the store's clock and this host's processes tell.
+
+    Parameters:
+      cautious: a lease that has run out is no proof; only a process seen to be dead, or one that gave its lease up, is.
+    """
     row = connection.execute(
         select(
             tables.holders.c.host,
@@ -129,6 +153,6 @@ def is_alive(connection: Connection, holder_id: str) -> bool:
             (tables.holders.c.expires_at > moment(connection)).label("good"),
         ).where(tables.holders.c.id == holder_id)
     ).one_or_none()
-    if row is None or not row.good:
+    if row is None or not (row.good or cautious):
         return False
     return row.host != processes.host() or processes.is_running(row.pid, row.pid_started)

@@ -104,12 +104,13 @@ class Ending:
     group: str = ""
 
 
-def claim(connection: Connection, request: Request, *, holder: str) -> Claim:
+def claim(connection: Connection, request: Request, *, holder: str, cautious: bool = False) -> Claim:
     """Claim a key for one attempt. Of any number of racing messages, one is told to run.
 
     Parameters:
       holder: the id of this process's lease. A row that says it is this holder's was left behind: the caller asks for
         no key that it runs.
+      cautious: take nothing over from a lease that may have run out because the store was away.
 
     Raises:
       StoreUnavailable: nothing is known; nothing may run.
@@ -123,12 +124,12 @@ def claim(connection: Connection, request: Request, *, holder: str) -> Claim:
                 return Claim("run", fence=1)
             row = _read(connection, _one(actor, key).with_for_update())
             if row is not None:  # else it was purged between the two statements: it is new after all
-                return claim_known(connection, row, request, holder=holder)
+                return claim_known(connection, row, request, holder=holder, cautious=cautious)
 
 
-def claim_known(connection: Connection, row: Record, request: Request, *, holder: str) -> Claim:
+def claim_known(connection: Connection, row: Record, request: Request, *, holder: str, cautious: bool = False) -> Claim:
     """As `claim`, for a key whose row has been read and is locked."""
-    outcome = _ended_or_stale(row, request) or _free(connection, row, holder)
+    outcome = _ended_or_stale(row, request) or _free(connection, row, holder, cautious=cautious)
     if outcome != "run":
         return Claim(outcome, recorded=row)
     fence = row.fence + 1
@@ -195,11 +196,11 @@ def _ended_or_stale(row: Record, request: Request) -> Result | None:
     return None
 
 
-def _free(connection: Connection, row: Record, holder: str) -> Result:
+def _free(connection: Connection, row: Record, holder: str, *, cautious: bool) -> Result:
     if row.state != "running" or row.holder in {None, holder}:
         return "run"
     assert row.holder is not None  # noqa: S101  narrows the type
-    return "running" if holders.is_alive(connection, row.holder) else "run"
+    return "running" if holders.is_alive(connection, row.holder, cautious=cautious) else "run"
 
 
 def _change(

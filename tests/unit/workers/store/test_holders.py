@@ -10,7 +10,7 @@ from sqlalchemy import delete, select, update
 
 from workers.store import holders, tables
 from workers.store.engine import begin, moment, now
-from workers.store.holders import Holder
+from workers.store.holders import LEASE, Holder
 
 DEADLINE_SECONDS = 10
 
@@ -141,6 +141,16 @@ def test_a_process_on_another_host_is_judged_by_its_lease_alone(engine, process)
         past = moment(connection) - timedelta(seconds=1)
         connection.execute(update(tables.holders).where(tables.holders.c.id == holder_id).values(expires_at=past))
     assert not alive(engine, holder_id)
+    with begin(engine) as connection:
+        assert holders.is_alive(connection, holder_id, cautious=True), "it may not have been able to beat"
+
+
+def test_who_has_just_begun_can_not_know_whether_the_store_was_away(engine, monkeypatch):
+    holder = Holder.register(engine)
+    assert holder.is_cautious
+    later = time.monotonic() + LEASE.total_seconds()
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    assert not holder.is_cautious
 
 
 def test_a_pid_that_another_process_has_by_now_is_not_the_holder(engine):
@@ -171,7 +181,9 @@ def test_the_thread_renews_the_lease_until_it_is_stopped(engine, monkeypatch):
 def test_the_thread_outlives_an_error_and_renews_the_lease_afterwards(engine, monkeypatch, caplog):
     monkeypatch.setattr(holders, "BEAT", timedelta(milliseconds=10))
     monkeypatch.setattr(holders, "_BEAT_AFTER_OUTAGE", timedelta(milliseconds=10))
-    holder = Holder.register(engine)
+    said = []
+    holder = Holder.register(engine, said.append)
+    monkeypatch.setattr(holder, "_cautious_until", 0.0)  # as if it had begun long ago
     with begin(engine) as connection:
         tables.holders.drop(connection)
     with caplog.at_level(logging.WARNING):
@@ -181,4 +193,6 @@ def test_the_thread_outlives_an_error_and_renews_the_lease_afterwards(engine, mo
             tables.holders.create(connection)
         eventually(lambda: "lease renewed again" in caplog.text)
     holder.stop()
+    assert said == [True, False, True]
+    assert holder.is_cautious, "other leases may have run out because nobody could beat"
     assert alive(engine, holder.id)

@@ -177,6 +177,16 @@ def test_a_key_whose_holder_expired_is_taken_over_and_the_old_one_can_not_end_it
     assert found(engine).state == "done"
 
 
+def test_while_the_store_is_just_back_nothing_is_taken_over_from_a_lease_that_ran_out(engine):
+    old, new = Holder.register(engine), Holder.register(engine)
+    take(engine, old)
+    expire(engine, old)
+    asked = keys.Request(**MESSAGE)
+    with begin(engine) as connection:
+        assert keys.claim(connection, asked, holder=new.id, cautious=True).outcome == "running"
+        assert keys.claim(connection, asked, holder=new.id).outcome == "run"
+
+
 def test_a_key_whose_holder_gave_up_its_lease_is_taken_over(engine):
     old = Holder.register(engine)
     take(engine, old)
