@@ -56,7 +56,7 @@ class JobMetrics(Middleware):
             self._of(actor.queue_name, actor.actor_name)
 
     def before_worker_boot(self, broker: Broker, worker: Any) -> None:
-        """Say how far each queue is fetched ahead, and begin to beat where somebody listens: in a `dramatiq` command."""
+        """Say how far each queue is fetched ahead, and beat where somebody listens: in a `dramatiq` command."""
         from workers import metrics  # noqa: PLC0415  not before share()
 
         for queue in broker.get_declared_queues():

@@ -12,12 +12,14 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Connection, Engine, Select, Table, delete, exists, func, select, tuple_
 
 from workers.store import tables
-from workers.store.engine import begin, now, outages, read_only
+from workers.store.engine import begin, now, outages, read_only, relaxed
 
 ENDED: Final = ("done", "discarded", "canceled")
 TICKS_KEPT: Final = timedelta(days=90)
 AUDIT_KEPT: Final = timedelta(days=365)
-BATCH: Final = 500
+# On SQLite everybody else waits for a batch, and looks again in steps that grow: it must be short, and seldom.
+BATCH: Final = {"postgresql": 500, "sqlite": 100}
+_REST: Final = {"postgresql": 1.0, "sqlite": 4.0}
 _SHORTEST_PAUSE: Final = 0.01
 
 
@@ -39,16 +41,17 @@ def purge(
     engine: Engine,
     *,
     key_ttl: timedelta,
-    batch: int = BATCH,
+    batch: int | None = None,
     progress: Callable[[Mapping[str, int]], None] = lambda _: None,
 ) -> dict[str, int]:
     """Remove ended keys, expired leases, published ticks and old lines of the audit trail.
 
-    It rests after each batch for as long as the batch took. Stopped at any moment, it has removed whole batches.
+    It rests after each batch for as long as the batch took, on SQLite longer. Stopped at any moment, it has removed
+    whole batches.
 
     Parameters:
       key_ttl: for how long the key of a job that has ended is kept; a message that comes later would run again.
-      batch: rows in one transaction.
+      batch: rows in one transaction; None: what suits the database.
       progress: told after each batch how many rows of each table are gone.
 
     Returns:
@@ -60,7 +63,7 @@ def purge(
     kinds = _kinds(engine, key_ttl)
     removed = dict.fromkeys((each.name for each in kinds), 0)
     for kind in kinds:
-        for count in _batches(engine, kind, batch):
+        for count in _batches(engine, kind, batch or BATCH[engine.dialect.name]):
             removed[kind.name] += count
             progress(removed)
     return removed
@@ -111,7 +114,7 @@ def _batches(engine: Engine, kind: _Kind, size: int) -> Iterator[int]:
     """Remove rows batch by batch, and tell how many each time."""
     oldest: datetime | None = None
     while True:
-        with begin(engine) as connection, outages("old rows could not be removed"):
+        with begin(relaxed(engine)) as connection, outages("old rows could not be removed"):
             began = time.monotonic()  # from here on, on SQLite, everybody else waits
             rows = connection.execute(_next(kind, oldest).limit(size)).all()
             _remove(connection, kind.table, [tuple(row)[:-1] for row in rows])
@@ -120,7 +123,7 @@ def _batches(engine: Engine, kind: _Kind, size: int) -> Iterator[int]:
         if len(rows) < size:
             return
         oldest = rows[-1].since  # what lies before is gone, or locked: to look there again would cost more each time
-        time.sleep(max(_SHORTEST_PAUSE, time.monotonic() - began))
+        time.sleep(max(_SHORTEST_PAUSE, (time.monotonic() - began) * _REST[engine.dialect.name]))
 
 
 def _next(kind: _Kind, oldest: datetime | None) -> Select[Any]:
