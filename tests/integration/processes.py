@@ -87,6 +87,13 @@ class Queue:
         with pika.BlockingConnection(pika.URLParameters(self.url)) as connection:
             return connection.channel().queue_declare(name or self.name, passive=True).method.message_count
 
+    def exists(self):
+        """Whether a worker has declared it."""
+        try:
+            return self.count() >= 0
+        except pika.exceptions.ChannelClosedByBroker:
+            return False
+
     def dead(self):
         """Take every dead letter: (properties, body)."""
         letters = []

@@ -97,7 +97,7 @@ def is_over(site, kind, numbers):
 def test_a_worker_killed_at_any_step_goes_on_and_does_nothing_twice(site, kind):
     chance = random.Random(f"{SEED} {kind}")
     first = site.work(0)
-    until(lambda: site.rows("SELECT id FROM dutiful_holders"), what=site.log())
+    until(site.queue.exists, what=site.log())
     site.ask(kind, 0)
     until(lambda: is_over(site, kind, [0]), what="the undisturbed run did not end")
     first.kill()

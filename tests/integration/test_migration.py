@@ -168,7 +168,7 @@ def test_every_job_moves_and_runs_once_though_the_command_is_killed_in_the_middl
     with Proxy(address.hostname, address.port) as proxy:
         # The old vhost falls silent once some jobs are in ours: of those, some can't be settled there any more.
         process = migrate.start(old.url.replace(f":{address.port}/", f":{proxy.port}/"), "--include-dead", "--follow")
-        until(lambda: exists(shop), what="the command declared nothing")
+        until(lambda: shop.exists(), what="the command declared nothing")
         until(lambda: shop.count() > 0, what="nothing was moved")
         proxy.freeze()
         process.kill()
@@ -186,13 +186,6 @@ def test_every_job_moves_and_runs_once_though_the_command_is_killed_in_the_middl
     assert len({properties.message_id for properties, _ in shop.dead()}) == DEAD
 
 
-def exists(queue):
-    try:
-        return queue.count() >= 0
-    except pika.exceptions.ChannelClosedByBroker:
-        return False
-
-
 def test_an_undisturbed_run_moves_each_message_exactly_once_with_its_id_and_its_delay(stock, old, shop, migrate):
     failing = publish_through(stock)
     kill_later = [failing.send_with_options(delay=3_600_000) for _ in range(3)]
@@ -201,7 +194,8 @@ def test_an_undisturbed_run_moves_each_message_exactly_once_with_its_id_and_its_
 
     assert status == 0
     assert parts["shop"]["moved"] == READY
-    assert (parts["shop.DQ"]["moved"], parts["shop.DQ"]["delayed"]) == (SOON + LATER + 3, SOON + LATER + 3)
+    assert parts["shop.DQ"]["moved"] == SOON + LATER + 3
+    assert parts["shop.DQ"]["delayed"] >= LATER + 3, "those that are due soon may be due by now"
     until(lambda: shop.count() == READY + SOON, what="the delayed jobs did not become due")
     assert delayed(shop) == LATER + len(kill_later)
     found = bodies(shop)
@@ -225,7 +219,7 @@ def test_dead_letters_move_only_when_asked_for_and_say_why_they_died(stock, old,
     kill_some(stock, old, stock.get_actor("failing"))
 
     assert migrate(old.url)[0] == 0
-    assert (old.count("shop.XQ"), exists(Queue(shop.url, "shop.XQ")) and shop.count("shop.XQ")) == (DEAD, 0)
+    assert (old.count("shop.XQ"), Queue(shop.url, "shop.XQ").exists() and shop.count("shop.XQ")) == (DEAD, 0)
     assert migrate(old.url, "--include-dead")[0] == 0
 
     letters = until(lambda: shop.count("shop.XQ") == DEAD and shop.dead())
@@ -249,7 +243,7 @@ def test_a_dry_run_moves_nothing_and_makes_nothing(stock, old, shop, migrate):
         "shop.DQ": SOON + LATER,
         "shop.XQ": 0,
     }
-    assert (old.count(), old.count("shop.DQ"), exists(shop)) == (READY, SOON + LATER, False)
+    assert (old.count(), old.count("shop.DQ"), shop.exists()) == (READY, SOON + LATER, False)
     assert bodies(old)[0][0]["args"] == [0]
 
 
@@ -271,7 +265,7 @@ def test_what_can_t_be_read_or_run_here_stays_there_and_is_listed(stock, old, sh
 
 def test_follow_finds_a_queue_that_is_made_later_and_one_that_is_made_anew(stock, old, shop, migrate):
     process = migrate.start(old.url, "--follow")
-    until(lambda: exists(shop))
+    until(lambda: shop.exists())
     stock.get_actor("good").send(1)
     until(lambda: shop.count() == 1, what="the new queue was not seen")
     with pika.BlockingConnection(pika.URLParameters(old.url)) as connection:
@@ -306,7 +300,7 @@ def test_follow_goes_on_through_an_outage_until_it_is_stopped(stock, old, shop, 
     address = urlsplit(old.url)
     with Proxy(address.hostname, address.port) as proxy:
         process = migrate.start(old.url.replace(f":{address.port}/", f":{proxy.port}/"), "--follow")
-        until(lambda: exists(shop) and shop.count() == 1)
+        until(lambda: shop.exists() and shop.count() == 1)
         good.send(2)
         until(lambda: shop.count() == 2)
         proxy.cut()
