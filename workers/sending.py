@@ -12,7 +12,7 @@ from dramatiq.common import q_name
 from dramatiq.errors import ConnectionClosed
 
 from workers import envelope
-from workers.delivery import Carried
+from workers.delivery import Carried, Delivery
 from workers.errors import ContractError, PublishError, PublishUnconfirmed, QueueMissing
 from workers.job_broker import JobBroker, refuse_to_block_an_event_loop
 from workers.transport import topology
@@ -99,10 +99,10 @@ class Sending(JobBroker):
         return 1
 
     def bury(self, message: Carried, headers: Mapping[str, Any]) -> None:
-        """Put a job among the dead letters of its queue."""
-        self.send_to_dead_queue(
-            q_name(message.queue_name), envelope.body(message), envelope.properties(message, extra=headers)
-        )
+        """Put a job among the dead letters of its queue, with its body as it came."""
+        came = message.arrival if isinstance(message, Delivery) else None
+        body = came.body if came is not None else envelope.body(message)
+        self.send_to_dead_queue(q_name(message.queue_name), body, envelope.properties(message, extra=headers))
 
     def send_to_dead_queue(self, queue: str, body: bytes, properties: pika.BasicProperties) -> None:
         """Publish a dead letter; the same errors as send_to_queue."""

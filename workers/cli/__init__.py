@@ -8,6 +8,7 @@ import typer
 from dramatiq.errors import BrokerConnectionError
 
 from workers.cli.actors import actors
+from workers.cli.dead_letters import dead_letters
 from workers.cli.queues import queues
 from workers.cli.store import store
 from workers.errors import BrokerUnreachable, DutifulError
@@ -16,6 +17,7 @@ app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Look after dutiful's jobs."
 )
 app.add_typer(actors, name="actors")
+app.add_typer(dead_letters, name="dead-letters")
 app.add_typer(queues, name="queues")
 app.add_typer(store, name="store")
 

@@ -91,3 +91,24 @@ schedules = Table(
     Column("spec", Text, nullable=False),
     Column("first_seen_at", UtcDateTime, nullable=False),
 )
+
+audit = Table(
+    "dutiful_audit",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("at", UtcDateTime, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("actor", Text),  # actor and key of the job it was done to; null: it was done to the store
+    Column("key", Text),
+    Column("reason", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    Index("dutiful_audit_target", "actor", "key"),
+)
+
+identity = Table(
+    "dutiful_store",
+    metadata,
+    Column("id", Text, primary_key=True),  # one row: what a vhost knows this store by
+    Column("made_at", UtcDateTime, nullable=False),
+)

@@ -136,7 +136,7 @@ def test_a_second_run_changes_nothing(engine):
 
 
 def test_the_status_of_an_empty_store_is_told_without_changing_it(empty_engine, shop):
-    assert status(empty_engine, "shop") == [Status("dutiful", None, "0001"), Status("shop", None, "0001")]
+    assert status(empty_engine, "shop") == [Status("dutiful", None, "0002"), Status("shop", None, "0001")]
     assert table_names(empty_engine) == set()
 
 
@@ -179,7 +179,7 @@ def test_a_migration_that_fails_leaves_nothing_half_done(empty_engine, shop):
         migrate(empty_engine, "shop")
     assert not {"shop_half", "shop_orders"} & table_names(empty_engine)
     assert status(empty_engine, "shop")[1].current is None
-    assert status(empty_engine, "shop")[0].current == "0001"
+    assert status(empty_engine, "shop")[0].current == "0002"
 
 
 def test_a_schema_newer_than_this_release_is_left_alone(engine, caplog):
@@ -187,7 +187,7 @@ def test_a_schema_newer_than_this_release_is_left_alone(engine, caplog):
         connection.execute(text("UPDATE dutiful_alembic_version SET version_num = '9999'"))
     migrate(engine, package=None)
     assert "9999" in caplog.text
-    assert status(engine, None) == [Status("dutiful", "9999", "0001")]
+    assert status(engine, None) == [Status("dutiful", "9999", "0002")]
 
 
 def test_migrating_leaves_logging_as_it_is(empty_engine):
@@ -209,4 +209,4 @@ def test_processes_that_migrate_at_once_all_succeed(empty_engine):
     for child in children:
         assert child.communicate(timeout=60)[1] == ""
         assert child.returncode == 0
-    assert status(empty_engine, None) == [Status("dutiful", "0001", "0001")]
+    assert status(empty_engine, None) == [Status("dutiful", "0002", "0002")]
