@@ -142,5 +142,5 @@ def test_the_headers_of_a_dead_letter_are_those_that_are_written(example):
     said = post_mortem.headers("permanent", ValueError("x"), message=read(example))
 
     assert table("Dead letters").keys() == said.keys()
-    assert f"{post_mortem._LONGEST_TEXT:,} characters" in section("Dead letters")
-    assert f"{post_mortem._LONGEST_TRACEBACK:,} characters" in section("Dead letters")
+    assert f"{post_mortem._LONGEST_TEXT:,} bytes" in section("Dead letters")
+    assert f"{post_mortem._LONGEST_TRACEBACK:,} bytes" in section("Dead letters")
