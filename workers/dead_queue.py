@@ -24,6 +24,7 @@ _HELD_BY_ONE: Final = 60_000
 _HEARTBEAT_SECONDS: Final = 60
 _TURN_SECONDS: Final = 0.1
 _IDLE_SECONDS: Final = 1.0
+_RETURN_SECONDS: Final = 0.3
 _PATIENCE_SECONDS: Final = 30.0
 _LOCKED: Final = 405
 _NOTE_MS: Final = 24 * 3600 * 1000
@@ -152,16 +153,22 @@ class DeadQueue:
         return str(body.decode(errors="replace"))
 
     def _count(self) -> int:
-        """Under load RabbitMQ declares any quorum queue to be empty; what it says with a message is true."""
+        """How many there are. Under load RabbitMQ declares any quorum queue to be empty; then a look must tell."""
         try:
-            found, _, _ = self._channel.basic_get(self.name)
+            counted = int(self._channel.queue_declare(self.name, passive=True).method.message_count)
         except amqp.ChannelClosedByBroker as error:
             if error.reply_code == NOT_FOUND:
                 return 0
             raise
+        return counted or self._count_by_a_look()
+
+    def _count_by_a_look(self) -> int:
+        channel = self._connection.channel()
+        found, _, _ = channel.basic_get(self.name)
+        channel.close()  # which puts it back where it was
         if found is None:
             return 0
-        self._channel.basic_nack(found.delivery_tag)  # back to the front
+        self._connection.process_data_events(_RETURN_SECONDS)
         return int(found.message_count) + 1
 
     def _consume(self, number: int) -> None:
