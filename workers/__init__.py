@@ -7,6 +7,7 @@ Names are loaded when they are first asked for, so that `import workers` costs n
     current_job       the job that this thread is running
     PermanentFailure  raise it when trying again cannot help
     RetryLater        raise it when trying again helps, and you know when
+    obey_retry_after  raises it where a service over HTTP says when
 """
 
 from typing import TYPE_CHECKING, Any
@@ -16,8 +17,9 @@ if TYPE_CHECKING:
     from workers.declaration import actor
     from workers.errors import PermanentFailure, RetryLater
     from workers.groups import OpenGroup
+    from workers.retry_after import obey_retry_after
 
-__all__ = ["OpenGroup", "PermanentFailure", "RetryLater", "actor", "current_job"]
+__all__ = ["OpenGroup", "PermanentFailure", "RetryLater", "actor", "current_job", "obey_retry_after"]
 
 _HOMES = {
     "actor": "workers.declaration",
@@ -25,6 +27,7 @@ _HOMES = {
     "OpenGroup": "workers.groups",
     "PermanentFailure": "workers.errors",
     "RetryLater": "workers.errors",
+    "obey_retry_after": "workers.retry_after",
 }
 
 

@@ -7,7 +7,7 @@ from dramatiq import Consumer
 from dramatiq.errors import ConnectionClosed
 from dramatiq.logging import get_logger
 
-from workers import dead_letters, envelope
+from workers import envelope, post_mortem
 from workers.admission import Admission
 from workers.delivery import Delivery
 from workers.errors import ContractError, PublishError
@@ -75,7 +75,7 @@ class RabbitmqConsumer(Consumer):
             message = envelope.decode(arrival.body, headers)
         except ContractError as error:
             # Kept byte for byte: somebody will want to see what was sent.
-            kept = envelope.raw_properties(properties, dead_letters.headers("undecodable", error))
+            kept = envelope.raw_properties(properties, post_mortem.unreadable(error, headers))
             self.broker.send_to_dead_queue(self.queue_name, arrival.body, kept)
             return None
         delivery = Delivery(message, redelivered=arrival.redelivered, arrival=arrival, consumer=self)

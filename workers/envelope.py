@@ -18,12 +18,19 @@ HEADERS: Final = {
     "key": "dutiful-key",
     "attempt": "dutiful-attempt",
     "generation": "dutiful-generation",
+    "replay_of": "dutiful-replay-of",
     "deferrals": "dutiful-deferrals",
     "first_deferred_at": "dutiful-first-deferred-at",
     "deliveries": "dutiful-deliveries",
     "traceparent": "traceparent",
 }
 _NUMBERS: Final = {"attempt", "generation", "deferrals", "first_deferred_at", "deliveries"}
+# What the next hop and the store can hold: a column of 32 bits, a short string of AMQP, a moment in milliseconds.
+_LARGEST: Final = {"first_deferred_at": 2**53}
+_LARGEST_COUNT: Final = 2**31 - 1000
+_LONGEST_NAME: Final = 255
+_LONGEST_HEADER: Final = 1024
+_OPTIONS: Final = ("max_retries", "min_backoff", "max_backoff", "time_limit")
 _FIELDS: Final[dict[str, type]] = {
     "queue_name": str,
     "actor_name": str,
@@ -99,8 +106,10 @@ def decode(data: bytes, headers: Mapping[str, Any]) -> Message[Any]:
             raise _undecodable(f"{name} is {type(fields.get(name)).__name__}, not {kind.__name__}")
     if not fields["message_id"]:
         raise _undecodable("message_id is empty")
+    _refuse_what_cant_be_carried(fields)
     options = fields["options"]
     if options:
+        _refuse_wrong_options(options)
         # An eta would make Dramatiq hold the message in this process's memory; here the broker keeps delays.
         options = {name: value for name, value in options.items() if name not in HEADERS and name != "eta"}
     if headers:
@@ -122,12 +131,37 @@ def _from_headers(headers: Mapping[str, Any]) -> dict[str, Any]:
         value = headers.get(header)
         if value is None:
             continue
-        if name in _NUMBERS and (not isinstance(value, int) or isinstance(value, bool) or value < 0):
-            raise _undecodable(f"the header {header} is {value!r}, not a number")
+        if name in _NUMBERS and not _is_count(value, _LARGEST.get(name, _LARGEST_COUNT)):
+            raise _undecodable(f"the header {header} is {str(value)[:40]!r}, not a number that can be")
         if name not in _NUMBERS and not isinstance(value, str):
             raise _undecodable(f"the header {header} is no text")
+        if name not in _NUMBERS and len(value.encode(errors="replace")) > _LONGEST_HEADER:
+            raise _undecodable(f"the header {header} is longer than {_LONGEST_HEADER} bytes")
         options[name] = value
     return options
+
+
+def _refuse_what_cant_be_carried(fields: Mapping[str, Any]) -> None:
+    """A message that can be read but not sent again, nor as a dead letter, would come back for ever."""
+    for name in ("message_id", "actor_name"):
+        try:
+            size = len(fields[name].encode())
+        except UnicodeEncodeError:
+            raise _undecodable(f"{name} has half of a character") from None
+        if size > _LONGEST_NAME:
+            raise _undecodable(f"{name} is longer than {_LONGEST_NAME} bytes")
+    if not _is_count(fields["message_timestamp"], 2**53):
+        raise _undecodable("message_timestamp is no moment")
+
+
+def _refuse_wrong_options(options: Mapping[str, Any]) -> None:
+    for name in _OPTIONS:
+        if name in options and options[name] is not None and not _is_count(options[name], _LARGEST_COUNT):
+            raise _undecodable(f"the option {name} is {str(options[name])[:40]!r}, not a number that can be")
+
+
+def _is_count(value: Any, largest: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= largest
 
 
 def _undecodable(problem: str) -> ContractError:

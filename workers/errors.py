@@ -16,6 +16,7 @@
     │   ├── QueueMissing         returned: no such queue
     │   ├── PublishRefused       the broker said no
     │   └── PublishUnconfirmed   no answer: it may have been taken
+    ├── QueueHeld                somebody else is looking at the dead letters of a queue
     └── StoreError               the store did not do what it was asked
         ├── StoreUnavailable     it can't be reached, or took too long
         └── ClaimLost            another process has taken this job over
@@ -159,6 +160,12 @@ class PublishRefused(PublishError):
 
 class PublishUnconfirmed(PublishError):
     """The broker did not answer. Publishing the same message again can't double a job that has a key."""
+
+
+class QueueHeld(DutifulError):
+    """Somebody else is looking at the dead letters of a queue. Wait until they have ended."""
+
+    safe_to_retry = True
 
 
 class StoreError(DutifulError):

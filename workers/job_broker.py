@@ -9,7 +9,7 @@ from dramatiq import Message
 from dramatiq.errors import ActorNotFound
 from sqlalchemy import Engine
 
-from workers import dead_letters
+from workers import post_mortem
 from workers.clock import utcnow
 from workers.current import running_job
 from workers.declaration import Actor
@@ -144,8 +144,8 @@ class JobBroker(HookedBroker):
             error = ContractError(
                 "the message names another queue than it is in", expected=queue, received=delivery.queue_name[:255]
             )
-            message = delivery.copy(queue_name=queue)
-            self.bury(message, dead_letters.headers("contract", error, message=message))
+            delivery.queue_name = queue
+            self.bury(delivery, post_mortem.headers("contract", error, message=delivery))
             return True
         try:
             self.get_actor(delivery.actor_name)
@@ -155,7 +155,7 @@ class JobBroker(HookedBroker):
             first = delivery.options.get("first_deferred_at")
             waited = utcnow().timestamp() - first / 1000 if first else 0
             if waited > _UNKNOWN_ACTOR_PATIENCE.total_seconds():
-                self.bury(delivery, dead_letters.headers("unknown_actor", error, message=delivery))
+                self.bury(delivery, post_mortem.headers("unknown_actor", error, message=delivery))
             else:
                 self.put_back(delivery, timedelta(seconds=min(2**deferrals, _LONGEST_STEP_SECONDS)))
             return True

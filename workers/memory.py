@@ -67,7 +67,7 @@ class MemoryBroker(JobBroker, StubBroker):
 
     def bury(self, message: Carried, headers: Mapping[str, Any]) -> None:
         """Keep a dead letter."""
-        self.buried.append((message.copy(), dict(headers)))
+        self.buried.append((message.copy(queue_name=message.queue_name), dict(headers)))
 
     def join(self, queue_name: str, *, timeout: int | None = None, fail_fast: bool | None = None) -> None:
         """Wait until every message of a queue has been dealt with."""

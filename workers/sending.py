@@ -10,13 +10,8 @@ from dramatiq.common import q_name
 from dramatiq.errors import ConnectionClosed
 
 from workers import envelope
-from workers.delivery import Carried
-from workers.errors import (
-    ContractError,
-    PublishError,
-    PublishUnconfirmed,
-    QueueMissing,
-)
+from workers.delivery import Carried, Delivery
+from workers.errors import ContractError, PublishError, PublishUnconfirmed, QueueMissing
 from workers.job_broker import JobBroker
 from workers.transport import topology
 from workers.transport.post import Post
@@ -77,8 +72,10 @@ class Sending(JobBroker):
             raise
 
     def bury(self, message: Carried, headers: Mapping[str, Any]) -> None:
-        """Put a job among the dead letters of its queue."""
-        self._send(q_name(message.queue_name), self.post(message, dead=headers))
+        """Put a job among the dead letters of its queue, with its body as it came."""
+        came = message.arrival if isinstance(message, Delivery) else None
+        body = came.body if came is not None else envelope.body(message)
+        self.send_to_dead_queue(q_name(message.queue_name), body, envelope.properties(message, extra=headers))
 
     def send_to_dead_queue(self, queue: str, body: bytes, properties: pika.BasicProperties) -> None:
         """Publish a dead letter; the same errors as send_to_queue."""

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from dramatiq import Message
 
-from workers import dead_letters, envelope
+from workers import envelope, post_mortem
 from workers.delivery import Reason
 
 # What stock's middleware notes in a message for itself: here it is a header, or nothing.
@@ -63,7 +63,7 @@ def _dead_headers(
 ) -> dict[str, Any]:
     # Stock notes a failure in the message only when it tries again: one that never was had no retries to use up.
     reason: Reason = "retries_exhausted" if retried else "permanent"
-    said = dead_letters.headers(reason, None, message=message)
+    said = post_mortem.headers(reason, None, message=message)
     said["dutiful-worker"] = "stock Dramatiq"
     died = _died_at(headers)
     if died:

@@ -8,7 +8,7 @@ from typing import get_args
 import pytest
 
 import actors
-from workers import dead_letters, envelope
+from workers import envelope, post_mortem
 from workers.broker import setup_broker
 from workers.delivery import Reason
 from workers.errors import ContractError
@@ -139,8 +139,8 @@ def test_rabbitmq_s_own_limit_is_said():
 
 
 def test_the_headers_of_a_dead_letter_are_those_that_are_written(example):
-    said = dead_letters.headers("permanent", ValueError("x"), message=read(example))
+    said = post_mortem.headers("permanent", ValueError("x"), message=read(example))
 
     assert table("Dead letters").keys() == said.keys()
-    assert f"{dead_letters._LONGEST_TEXT:,} characters" in section("Dead letters")
-    assert f"{dead_letters._LONGEST_TRACEBACK:,} characters" in section("Dead letters")
+    assert f"{post_mortem._LONGEST_TEXT:,} bytes" in section("Dead letters")
+    assert f"{post_mortem._LONGEST_TRACEBACK:,} bytes" in section("Dead letters")

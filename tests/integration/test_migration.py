@@ -168,7 +168,7 @@ def test_every_job_moves_and_runs_once_though_the_command_is_killed_in_the_middl
     with Proxy(address.hostname, address.port) as proxy:
         # The old vhost falls silent once some jobs are in ours: of those, some can't be settled there any more.
         process = migrate.start(old.url.replace(f":{address.port}/", f":{proxy.port}/"), "--include-dead", "--follow")
-        until(lambda: shop.exists(), what="the command declared nothing")
+        until(shop.exists, what="the command declared nothing")
         until(lambda: shop.count() > 0, what="nothing was moved")
         proxy.freeze()
         process.kill()
@@ -265,7 +265,7 @@ def test_what_can_t_be_read_or_run_here_stays_there_and_is_listed(stock, old, sh
 
 def test_follow_finds_a_queue_that_is_made_later_and_one_that_is_made_anew(stock, old, shop, migrate):
     process = migrate.start(old.url, "--follow")
-    until(lambda: shop.exists())
+    until(shop.exists)
     stock.get_actor("good").send(1)
     until(lambda: shop.count() == 1, what="the new queue was not seen")
     with pika.BlockingConnection(pika.URLParameters(old.url)) as connection:

@@ -51,3 +51,16 @@ def slow(n: int, seconds: float) -> None:
 def endless() -> None:
     while True:
         time.sleep(0.05)
+
+
+@actor(**CARD)
+def mended(n: int) -> None:
+    if not Path("mended").exists():
+        write(f"mended {n} failed")
+        raise PermanentFailure("it is not mended")
+    write(f"mended {n} done")
+
+
+@actor(**CARD, key=None)
+def keyless(n: int) -> None:
+    write(f"keyless {n}")
