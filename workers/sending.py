@@ -14,7 +14,6 @@ from workers.delivery import Carried
 from workers.errors import (
     ContractError,
     PublishError,
-    PublishUnconfirmed,
     QueueMissing,
 )
 from workers.job_broker import JobBroker
@@ -128,10 +127,7 @@ class Sending(JobBroker):
         self._wait(again)
 
     def _wait(self, post: Post) -> None:
-        try:
-            post.result.result(self.publish_timeout_seconds + 1)
-        except TimeoutError:
-            raise PublishUnconfirmed("the publishing thread did not answer", expected="an answer in time") from None
+        post.wait(self.publish_timeout_seconds + 1)
 
     def _ensure_before_publishing(self, queue: str) -> None:
         if queue not in self.queues:
