@@ -12,6 +12,7 @@ from dramatiq import Message
 
 from workers.delivery import Carried
 from workers.errors import ContractError
+from workers.transport import topology
 
 # our option in memory → header on the wire
 HEADERS: Final = {
@@ -34,10 +35,25 @@ _FIELDS: Final[dict[str, type]] = {
     "message_timestamp": int,
 }
 
+_SHOWN: Final = 40
+
+_encode: Final = json.JSONEncoder(separators=(",", ":")).encode  # json.dumps would make an encoder each time
+
+
+def refuse_long_words(message: Carried) -> None:
+    """Look at the names that travel as AMQP's short strings, whose length counts in bytes of UTF-8.
+
+    Raises:
+      ContractError: one is too long, or no text that UTF-8 can write.
+    """
+    _refuse_long(message, "message_id", message.message_id, topology.LONGEST_WORD)
+    _refuse_long(message, "actor_name", message.actor_name, topology.LONGEST_WORD)
+    _refuse_long(message, "queue_name", topology.address(message.queue_name), topology.LONGEST_QUEUE)
+
 
 def body(message: Carried) -> bytes:
     """The message as JSON, without what travels as headers."""
-    return json.dumps(
+    return _encode(
         {
             "queue_name": message.queue_name,
             "actor_name": message.actor_name,
@@ -46,8 +62,7 @@ def body(message: Carried) -> bytes:
             "options": {name: value for name, value in message.options.items() if name not in HEADERS},
             "message_id": message.message_id,
             "message_timestamp": message.message_timestamp,
-        },
-        separators=(",", ":"),
+        }
     ).encode()
 
 
@@ -97,15 +112,13 @@ def decode(data: bytes, headers: Mapping[str, Any]) -> Message[Any]:
     for name, kind in _FIELDS.items():
         if type(fields.get(name)) is not kind:
             raise _undecodable(f"{name} is {type(fields.get(name)).__name__}, not {kind.__name__}")
-    if not fields["message_id"]:
-        raise _undecodable("message_id is empty")
     options = fields["options"]
     if options:
         # An eta would make Dramatiq hold the message in this process's memory; here the broker keeps delays.
         options = {name: value for name, value in options.items() if name not in HEADERS and name != "eta"}
     if headers:
         options.update(_from_headers(headers))
-    return Message(
+    message: Message[Any] = Message(
         queue_name=fields["queue_name"],
         actor_name=fields["actor_name"],
         args=tuple(fields["args"]),
@@ -114,6 +127,12 @@ def decode(data: bytes, headers: Mapping[str, Any]) -> Message[Any]:
         message_id=fields["message_id"],
         message_timestamp=fields["message_timestamp"],
     )
+    try:
+        _refuse_long(message, "message_id", message.message_id, topology.LONGEST_WORD)
+        _refuse_long(message, "actor_name", message.actor_name, topology.LONGEST_WORD)
+    except ContractError as error:
+        raise _undecodable(f"{error.what}: {error.received}") from None
+    return message
 
 
 def _from_headers(headers: Mapping[str, Any]) -> dict[str, Any]:
@@ -134,3 +153,16 @@ def _undecodable(problem: str) -> ContractError:
     return ContractError(
         "the message can't be read", expected="Dramatiq's JSON envelope (docs/messages.md)", received=problem
     )
+
+
+def _refuse_long(message: Carried, name: str, word: str, longest: int) -> None:
+    try:
+        size = len(word.encode())
+    except UnicodeEncodeError:
+        size = 0  # half of a character
+    if not 0 < size <= longest:
+        raise ContractError(
+            f"a message for {message.actor_name[:_SHOWN]!r} has a {name} that AMQP can't carry",
+            expected=f"1 to {longest} bytes of UTF-8",
+            received=f"{size} bytes, {word[:_SHOWN]!r}",
+        )
