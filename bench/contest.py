@@ -88,7 +88,12 @@ def hold(contenders: list[Contender], rounds: int, measure: Callable[[Stack, Con
                 found = measure(stack, contender)
                 results[contender.name].append(found)
                 sys.stderr.write(f"round {number + 1}: {contender.name}: {found:,.0f} {unit}\n")
-    first = results[contenders[0].name]
+    report(results, unit)
+
+
+def report(results: Mapping[str, list[float]], unit: str) -> None:
+    """Print medians, and ratios to the first."""
+    first = next(iter(results.values()))
     for name, found in results.items():
         ratios = [mine / theirs for mine, theirs in zip(found, first, strict=True)]
         sys.stdout.write(

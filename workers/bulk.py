@@ -12,11 +12,13 @@ from pika import exceptions as amqp
 
 from workers.errors import BrokerUnreachable, DutifulError, PublishError, QueueMissing
 from workers.event_loop import refuse_to_block_an_event_loop
+from workers.job_broker import JobBroker
 from workers.sending import Sending
 from workers.transport.post import Post
 
 _BATCH: Final = 64
 _WINDOW: Final = 2_000
+_STRETCH: Final = 500
 
 
 class BulkSending(Sending):
@@ -36,7 +38,7 @@ class BulkSending(Sending):
         for batch in _batches(messages):
             posts = []
             for message in batch:
-                super().refuse(message)
+                JobBroker.refuse(self, message)  # its size is that of the body which is made next
                 post = self.post(message, delay)
                 self.refuse_too_large(message, len(post.body))
                 self.emit_before("enqueue", message, delay)
@@ -44,20 +46,25 @@ class BulkSending(Sending):
                 posts.append(post)
             self.publisher.publish(posts)
             window.extend(zip(batch, posts, strict=True))
-            while len(window) > _WINDOW:
-                confirmed += self._confirm_oldest(window, delay)
+            if len(window) > _WINDOW:
+                confirmed += self._confirm_oldest(window, _STRETCH, delay)
             if progress is not None:
                 progress(confirmed)
-        while window:
-            confirmed += self._confirm_oldest(window, delay)
+        confirmed += self._confirm_oldest(window, len(window), delay)
         if progress is not None:
             progress(confirmed)
         return confirmed
 
-    def publish_each(self, messages: Sequence[tuple[Message[Any], int | None]]) -> list[DutifulError | None]:
+    def publish_each(
+        self, messages: Sequence[tuple[Message[Any], int | None]], *, limited: bool = True
+    ) -> list[DutifulError | None]:
         """Send messages, each with its delay in milliseconds, and say of each how it went: None, or its error.
 
         One that fails stops no other. A queue that no actor here reads is not declared: it must be there.
+
+        Parameters:
+          messages: what to send.
+          limited: they come from senders. What a job here has sent was measured when it was accepted.
         """
         refuse_to_block_an_event_loop()
         results: list[DutifulError | None] = [None] * len(messages)
@@ -71,7 +78,8 @@ class BulkSending(Sending):
                 self.emit_before("enqueue", message, delay)
                 self._find_queue(q_name(message.queue_name), delay)
                 posts[place] = self.post(message, delay)
-                self.refuse_too_large(message, len(posts[place].body))
+                if limited:
+                    self.refuse_too_large(message, len(posts[place].body))
             except BrokerUnreachable as error:  # waiting as long for the next would not help
                 unreachable = results[place] = error
             except DutifulError as error:
@@ -107,17 +115,21 @@ class BulkSending(Sending):
             except (amqp.AMQPError, TimeoutError, OSError) as error:
                 raise self.publisher.unreachable() from error
 
-    def _confirm_oldest(self, window: deque[tuple[Message[Any], Post]], delay: int | None) -> int:
-        message, post = window.popleft()
-        try:
-            self._wait(post)
-        except QueueMissing:
-            self._send_again(q_name(message.queue_name), post)
-        except PublishError as error:
-            error.message = message
-            raise
-        self.emit_after("enqueue", message, delay)
-        return 1
+    def _confirm_oldest(self, window: deque[tuple[Message[Any], Post]], count: int, delay: int | None) -> int:
+        """Wait for so many, first for the last of them: this thread then wakes up once, and not for each."""
+        if count:
+            window[count - 1][1].is_answered(self.publish_timeout_seconds + 1)
+        for _ in range(count):
+            message, post = window.popleft()
+            try:
+                self._wait(post)
+            except QueueMissing:
+                self._send_again(q_name(message.queue_name), post)
+            except PublishError as error:
+                error.message = message
+                raise
+            self.emit_after("enqueue", message, delay)
+        return count
 
 
 def _look(queue: str, channel: Any, answer: Callable[[Any], None]) -> None:

@@ -12,6 +12,7 @@ from dramatiq import Message
 
 from workers.delivery import Carried
 from workers.errors import ContractError
+from workers.transport import topology
 
 # our option in memory → header on the wire
 HEADERS: Final = {
@@ -28,7 +29,6 @@ _NUMBERS: Final = {"attempt", "generation", "deferrals", "first_deferred_at", "d
 # What the next hop and the store can hold: a column of 32 bits, a short string of AMQP, a moment in milliseconds.
 _LARGEST: Final = {"first_deferred_at": 2**53}
 _LARGEST_COUNT: Final = 2**31 - 1000
-_LONGEST_NAME: Final = 255
 _LONGEST_HEADER: Final = 1024
 _OPTIONS: Final = ("max_retries", "min_backoff", "max_backoff", "time_limit")
 _FIELDS: Final[dict[str, type]] = {
@@ -41,10 +41,25 @@ _FIELDS: Final[dict[str, type]] = {
     "message_timestamp": int,
 }
 
+_SHOWN: Final = 40
+
+_encode: Final = json.JSONEncoder(separators=(",", ":")).encode  # json.dumps would make an encoder each time
+
+
+def refuse_long_words(message: Carried) -> None:
+    """Look at the names that travel as AMQP's short strings, whose length counts in bytes of UTF-8.
+
+    Raises:
+      ContractError: one is too long, or no text that UTF-8 can write.
+    """
+    _refuse_long(message, "message_id", message.message_id, topology.LONGEST_WORD)
+    _refuse_long(message, "actor_name", message.actor_name, topology.LONGEST_WORD)
+    _refuse_long(message, "queue_name", topology.address(message.queue_name), topology.LONGEST_QUEUE)
+
 
 def body(message: Carried) -> bytes:
     """The message as JSON, without what travels as headers."""
-    return json.dumps(
+    return _encode(
         {
             "queue_name": message.queue_name,
             "actor_name": message.actor_name,
@@ -53,8 +68,7 @@ def body(message: Carried) -> bytes:
             "options": {name: value for name, value in message.options.items() if name not in HEADERS},
             "message_id": message.message_id,
             "message_timestamp": message.message_timestamp,
-        },
-        separators=(",", ":"),
+        }
     ).encode()
 
 
@@ -148,8 +162,8 @@ def _refuse_what_cant_be_carried(fields: Mapping[str, Any]) -> None:
             size = len(fields[name].encode())
         except UnicodeEncodeError:
             raise _undecodable(f"{name} has half of a character") from None
-        if size > _LONGEST_NAME:
-            raise _undecodable(f"{name} is longer than {_LONGEST_NAME} bytes")
+        if size > topology.LONGEST_WORD:
+            raise _undecodable(f"{name} is longer than {topology.LONGEST_WORD} bytes")
     if not _is_count(fields["message_timestamp"], 2**53):
         raise _undecodable("message_timestamp is no moment")
 
@@ -168,3 +182,16 @@ def _undecodable(problem: str) -> ContractError:
     return ContractError(
         "the message can't be read", expected="Dramatiq's JSON envelope (docs/messages.md)", received=problem
     )
+
+
+def _refuse_long(message: Carried, name: str, word: str, longest: int) -> None:
+    try:
+        size = len(word.encode())
+    except UnicodeEncodeError:
+        size = 0  # half of a character
+    if not 0 < size <= longest:
+        raise ContractError(
+            f"a message for {message.actor_name[:_SHOWN]!r} has a {name} that AMQP can't carry",
+            expected=f"1 to {longest} bytes of UTF-8",
+            received=f"{size} bytes, {word[:_SHOWN]!r}",
+        )

@@ -99,8 +99,11 @@ class HookedBroker(Broker):
     def emit_after(self, signal: str, *args: Any, **kwargs: Any) -> None:
         """Run the `after` hooks, innermost first; a delivery is settled when all of them have ended well."""
         if signal not in {"process_message", "skip_message"}:
-            if self._hooks(f"after_{signal}"):
-                super().emit_after(signal, *args, **kwargs)
+            for middleware, hook in reversed(self._hooks(f"after_{signal}")):
+                try:
+                    hook(self, *args, **kwargs)
+                except Exception:
+                    self.logger.critical("Unexpected failure in after_%s of %r.", signal, middleware, exc_info=True)
             return
         delivery: Delivery = args[0]
         if delivery.finished:

@@ -9,7 +9,7 @@ from dramatiq import Message
 from dramatiq.errors import ActorNotFound
 from sqlalchemy import Engine
 
-from workers import post_mortem
+from workers import envelope, post_mortem
 from workers.clock import utcnow
 from workers.current import running_job
 from workers.declaration import Actor
@@ -95,8 +95,9 @@ class JobBroker(HookedBroker):
         """Look at what a sender wants to send. What this broker publishes by itself has been accepted before.
 
         Raises:
-          ContractError: it waits for a pipeline's result, and can't go alone.
+          ContractError: it waits for a pipeline's result, and can't go alone, or a name of it is too long for AMQP.
         """
+        envelope.refuse_long_words(message)
         if "awaits" in message.options:
             raise ContractError(
                 f"{message.actor_name} can't run without {message.options['awaits']}",

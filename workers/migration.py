@@ -4,6 +4,7 @@ import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -184,9 +185,9 @@ class Migration:
             self._trouble(f"{part.source}: {full}")
 
     def _settle(self, channel: Any) -> None:
-        while self._in_flight and self._in_flight[0].post.result.done():
+        while self._in_flight and self._in_flight[0].post.is_done:
             move = self._in_flight[0]
-            move.post.result.result()  # raises what went wrong
+            move.post.wait(0)  # raises what went wrong
             channel.basic_ack(move.tag)
             self._in_flight.popleft()
             self._count(move)
@@ -224,7 +225,8 @@ class Migration:
         """The other connection is gone: note what is here, so that it is not moved twice by this process."""
         while self._in_flight:
             move = self._in_flight.popleft()
-            if move.post.result.exception(self._broker.publish_timeout_seconds + 1) is None:
+            with suppress(PublishError):
+                move.post.wait(self._broker.publish_timeout_seconds + 1)
                 self._count(move)
 
 

@@ -20,9 +20,8 @@ from workers.errors import ContractError
 from workers.keys import checked_key
 from workers.store import tables
 from workers.store.publisher_outbox import Waiting
-from workers.transport import topology
 
-_LONGEST_WORD: Final = 255  # of AMQP, in bytes
+_SHOWN: Final = 255
 
 
 def add(connection: Connection, message: Message[Any], delay: timedelta | int | None = None) -> None:
@@ -62,19 +61,17 @@ def read(row: Waiting) -> Message[Any]:
     if (message.message_id, queue) != (row.message_id, row.queue):
         raise ContractError(
             "a row of the outbox contradicts its body",
-            expected=f"message_id {message.message_id[:_LONGEST_WORD]} and queue {queue[:_LONGEST_WORD]}",
-            received=f"{row.message_id[:_LONGEST_WORD]} and {row.queue[:_LONGEST_WORD]}",
+            expected=f"message_id {message.message_id[:_SHOWN]} and queue {queue[:_SHOWN]}",
+            received=f"{row.message_id[:_SHOWN]} and {row.queue[:_SHOWN]}",
         )
     checked_key(message.actor_name, message.message_id)
     if "key" in message.options:
         checked_key(message.actor_name, message.options["key"])
+    envelope.refuse_long_words(message)
     try:
         envelope.properties(message).encode()
-        fits = len(topology.delay_route(1, queue)[1].encode()) <= _LONGEST_WORD
     except Exception as error:
         raise _unfit("properties and headers that AMQP can carry", repr(error)) from error
-    if not fits:
-        raise _unfit("a queue with a name that RabbitMQ can carry", f"{len(queue)} characters")
     return message
 
 

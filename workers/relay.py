@@ -209,7 +209,8 @@ class Relay:
         for actor, key in parents:
             with begin(read_only(self.engine)) as connection:
                 left = job_outbox.pending(connection, actor, key)
-            results = self.broker.publish_each([(Message.decode(each.body), each.delay_ms) for each in left])
+            messages = [(Message.decode(each.body), each.delay_ms) for each in left]
+            results = self.broker.publish_each(messages, limited=False)
             sent = [each.message_id for each, error in zip(left, results, strict=True) if error is None]
             with begin(self.engine) as connection:
                 job_outbox.forget(connection, actor, key, sent)

@@ -128,9 +128,9 @@ class Replay:
         self._settle(held)
 
     def _settle(self, held: DeadQueue) -> None:
-        while self._in_flight and self._in_flight[0][1].result.done():
+        while self._in_flight and self._in_flight[0][1].is_done:
             letter, post = self._in_flight[0]
-            post.result.result()  # raises what went wrong
+            post.wait(0)  # raises what went wrong
             held.settle(letter)
             self._in_flight.popleft()
             self._count(letter, post)

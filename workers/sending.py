@@ -11,7 +11,7 @@ from dramatiq.errors import ConnectionClosed
 
 from workers import envelope
 from workers.delivery import Carried, Delivery
-from workers.errors import ContractError, PublishError, PublishUnconfirmed, QueueMissing
+from workers.errors import ContractError, PublishError, QueueMissing
 from workers.job_broker import JobBroker
 from workers.transport import topology
 from workers.transport.post import Post
@@ -125,10 +125,7 @@ class Sending(JobBroker):
         self._wait(again)
 
     def _wait(self, post: Post) -> None:
-        try:
-            post.result.result(self.publish_timeout_seconds + 1)
-        except TimeoutError:
-            raise PublishUnconfirmed("the publishing thread did not answer", expected="an answer in time") from None
+        post.wait(self.publish_timeout_seconds + 1)
 
     def _ensure_before_publishing(self, queue: str) -> None:
         if queue not in self.queues:

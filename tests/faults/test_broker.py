@@ -3,6 +3,7 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from typing import Any
 
 import dramatiq
 import httpx
@@ -102,6 +103,53 @@ class TestPublishing:
         worker.stop()
         broker.close()
         assert (shop.count(), len(shop.dead())) == (0, 1)
+
+    @pytest.mark.parametrize("callback", ["on_success", "on_failure", "on_retry_exhausted"])
+    def test_what_a_job_has_called_back_may_be_larger_than_what_is_sent(self, broker, job, work, callback):
+        told = []
+
+        def end(text: str) -> int:
+            if callback != "on_success":
+                raise RuntimeError("not today")
+            return len(text)
+
+        def tell(message: dict, what: Any) -> None:
+            told.append(len(message["kwargs"]["text"]))
+
+        job(broker, tell)
+        send = job(broker, end, max_retries=0, **{callback: "tell"})
+        room = broker.max_message_bytes - len(wire.body(send.message("")))
+        work(broker)
+
+        send.send("x" * room)
+
+        until(lambda: told, what="the callback was not sent")
+        assert told == [room]
+
+    def test_an_id_that_amqp_can_t_carry_is_refused_at_send(self, broker, job, noted):
+        send = job(broker, noted[0])
+
+        with pytest.raises(ContractError, match=r"1 to 255 bytes.*received 400 bytes"):
+            send.send_with_options(message_id="é" * 200)
+        with pytest.raises(ContractError, match=r"1 to 255 bytes.*received 400 bytes"):
+            broker.enqueue_many([send.message()._replace(message_id="é" * 200)])
+
+    def test_what_amqp_can_t_carry_fails_alone(self, broker, job, noted, shop):
+        send = job(broker, noted[0])
+        send.send()
+        good = broker.post(send.message(n=1))
+        bad = [broker.post(send.message(n=n)) for n in range(3)]
+        bad[0].properties.message_id = "é" * 200
+        bad[1].properties.headers = {"dutiful-key": object()}
+        bad[2].routing_key = "é" * 200
+
+        broker.publisher.publish([*bad, good])
+
+        for post in bad:
+            with pytest.raises(PublishRefused, match="what AMQP can carry"):
+                post.wait(1)
+        good.wait(1)
+        assert shop.count() == 2
 
     def test_an_idle_link_that_was_closed_costs_the_caller_nothing(self, broker, job, noted, shop, vhost):
         send = job(broker, noted[0])

@@ -80,7 +80,7 @@ class Failures(Middleware):
         target = options.get("on_retry_exhausted")
         if target and outcome.reason in {"retries_exhausted", "time_limit"}:
             used = {"retries": message.attempt - 1, "max_retries": options.get("max_retries", self.backoff.max_retries)}
-            broker.get_actor(target).send(message.asdict(), used)
+            broker.publish(broker.get_actor(target).message(message.asdict(), used))
 
 
 def _unless_canceled(message: Delivery, outcome: Outcome) -> Outcome:

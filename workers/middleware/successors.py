@@ -82,7 +82,7 @@ class Successors(GroupCallbacks):
                 name = message.options.get("on_failure") or options.get("on_failure")
                 if name:
                     said = {"type": type(exception).__name__, "message": str(exception)}
-                    broker.get_actor(name).send(message.asdict(), said)
+                    broker.publish(broker.get_actor(name).message(message.asdict(), said))
 
 
 def _given(broker: Broker, target: Message[Any], result: Any) -> Message[Any]:

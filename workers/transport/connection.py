@@ -9,8 +9,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any, Final
 
-import pika
-from pika.adapters.select_connection import IOLoop
+from workers.transport.turns import Connection, Loop
 
 _log = logging.getLogger(__name__)
 
@@ -46,7 +45,7 @@ class Link:
             host.client_properties = {"connection_name": f"dutiful {self.pid}"}
         self._opened = opened
         self._lost = lost
-        self._loop = IOLoop()
+        self._loop = Loop()
         self._connection: Any = None
         self._attempt: Any = None
         self._closing = False
@@ -103,7 +102,7 @@ class Link:
             return
         if not self._untried:
             self._untried = random.sample(self.hosts, len(self.hosts))
-        self._attempt = pika.SelectConnection(
+        self._attempt = Connection(
             self._untried.pop(),
             on_open_callback=self._on_open,
             on_open_error_callback=self._on_end,

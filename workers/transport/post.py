@@ -1,11 +1,17 @@
 """A post is one message on its way to the broker, and the promise to say how it went."""
 
-from concurrent.futures import Future
 from dataclasses import dataclass, field
+from threading import Lock
 
 import pika
 
 from workers.errors import PublishError, PublishRefused, PublishUnconfirmed, QueueMissing
+
+
+def _closed_gate() -> Lock:
+    gate = Lock()
+    gate.acquire()
+    return gate
 
 
 @dataclass(slots=True)
@@ -15,8 +21,9 @@ class Post:
     Attributes:
       deadline: by the monotonic clock, in seconds.
       repeatable: when the connection is lost before the confirm, it may be sent again; a key makes that one job.
-      result: done with None when the broker has confirmed it, or with the PublishError that says what happened.
       sent: it has been on its way, so it may have arrived.
+      returned: the broker had no queue for it.
+      is_done: it is known how it went.
     """
 
     exchange: str
@@ -25,14 +32,34 @@ class Post:
     properties: pika.BasicProperties
     deadline: float
     repeatable: bool = True
-    result: "Future[None]" = field(default_factory=Future)
     sent: bool = False
     returned: bool = False
+    is_done: bool = False
+    _error: PublishError | None = None
+    # Released when it is done. A future takes several locks, and each may cost a system call.
+    _gate: Lock = field(default_factory=_closed_gate)
 
     @property
     def where(self) -> str:
         """Where to, for error messages."""
         return f"for {self.exchange or 'the default exchange'} {self.routing_key}"
+
+    def wait(self, seconds: float) -> None:
+        """Wait until the broker has confirmed it.
+
+        Raises:
+          PublishError: it was not, or perhaps not, taken; the kind of error says which.
+        """
+        if not self.is_answered(seconds):
+            raise PublishUnconfirmed("the publishing thread did not answer", expected="an answer in time")
+        if self._error is not None:
+            raise self._error
+
+    def is_answered(self, seconds: float) -> bool:
+        """Wait so long until it is known how it went; whether it is."""
+        if not self.is_done and self._gate.acquire(timeout=seconds):
+            self._gate.release()  # for who else may wait
+        return self.is_done
 
     def confirm(self, *, accepted: bool) -> None:
         """The broker has answered."""
@@ -42,8 +69,8 @@ class Post:
             self.fail(
                 PublishRefused("RabbitMQ refused the message", expected="an ack", received=f"a nack {self.where}")
             )
-        elif self.result.set_running_or_notify_cancel():
-            self.result.set_result(None)
+        else:
+            self._end()
 
     def lose(self, why: str) -> None:
         """The broker has not answered, and will not."""
@@ -55,5 +82,11 @@ class Post:
 
     def fail(self, error: PublishError) -> None:
         """It ends with this error."""
-        if self.result.set_running_or_notify_cancel():
-            self.result.set_exception(error)
+        if not self.is_done:
+            self._error = error
+            self._end()
+
+    def _end(self) -> None:
+        if not self.is_done:  # the first answer counts
+            self.is_done = True
+            self._gate.release()

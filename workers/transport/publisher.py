@@ -1,4 +1,4 @@
-"""The publisher has many messages on their way at once, and a future for each."""
+"""The publisher has many messages on their way at once, and tells of each one how it went."""
 
 import threading
 import time
@@ -6,6 +6,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from functools import partial
+from itertools import islice, takewhile
 from typing import Any, Final
 
 import pika
@@ -19,6 +20,7 @@ _CHECK_SECONDS: Final = 0.2
 _WAITING_LIMIT: Final = 10_000
 _NOT_FOUND: Final = 404
 # Waiting mends none of these.
+_CLOSING: Final = (pika.exceptions.ChannelWrongStateError, pika.exceptions.ConnectionWrongStateError)
 _HOPELESS: Final = (pika.exceptions.ProbableAuthenticationError, pika.exceptions.ProbableAccessDeniedError)
 
 
@@ -43,20 +45,22 @@ class Publisher:
         self._questions: list[Question] = []
         self._next_tag = 1
         self._blocked = False
+        self._drain_is_next = False
         self._reason: BaseException | None = None
         self.link = Link(hosts, name=name, opened=self._opened, lost=self._lost)
 
     def publish(self, posts: Iterable[Post]) -> None:
-        """Send messages on their way; each one's `result` tells how it went.
+        """Send messages on their way; each one tells how it went.
 
         When ten thousand wait already, it waits for room, at most until a message's deadline.
         """
-        for post in posts:
+        left = iter(posts)
+        while batch := list(islice(left, _WINDOW)):
             with self._room:
                 while len(self._waiting) >= _WAITING_LIMIT:
-                    if not self._room.wait(max(0, post.deadline - time.monotonic())):
+                    if not self._room.wait(max(0, batch[0].deadline - time.monotonic())):
                         break
-                self._waiting.append(post)
+                self._waiting.extend(batch)
                 due, self._drain_is_due = not self._drain_is_due, True
             if due:
                 self._start()
@@ -96,6 +100,8 @@ class Publisher:
         self.link.close()
 
     def _start(self) -> None:
+        if self._started:
+            return
         with self._lock:
             first, self._started = not self._started, True
         if first:
@@ -165,7 +171,7 @@ class Publisher:
 
     def _drain(self) -> None:
         with self._room:
-            self._drain_is_due = False
+            self._drain_is_due = self._drain_is_next = False
             if self._channel is None or self._blocked:
                 return
             posts = [self._waiting.popleft() for _ in range(min(len(self._waiting), _WINDOW - len(self._unconfirmed)))]
@@ -173,7 +179,7 @@ class Publisher:
         for number, post in enumerate(posts):
             try:
                 self._channel.basic_publish(post.exchange, post.routing_key, post.body, post.properties, mandatory=True)
-            except pika.exceptions.AMQPError:
+            except _CLOSING:
                 # The channel is closing; when the next one opens, they are sent there.
                 with self._room:
                     self._waiting.extendleft(reversed(posts[number:]))
@@ -190,21 +196,15 @@ class Publisher:
     def _on_confirm(self, frame: Any) -> None:
         method = frame.method
         tag = method.delivery_tag
-        if method.multiple:
-            tags = []
-            for each in self._unconfirmed:
-                if each > tag:
-                    break
-                tags.append(each)
-        else:
-            tags = [tag]
+        tags = list(takewhile(tag.__ge__, self._unconfirmed)) if method.multiple else [tag]
         accepted = isinstance(method, pika.spec.Basic.Ack)
         for each in tags:
             post = self._unconfirmed.pop(each, None)
             if post is not None:  # else its deadline has passed, and it has been told so
                 post.confirm(accepted=accepted)
-        if self._waiting:
-            self._drain()
+        if self._waiting and not self._drain_is_next:
+            self._drain_is_next = True  # at the end of this turn, once for all confirms that came with it
+            self.link.later(0, self._drain)
 
     def _on_return(self, _channel: Any, _method: Any, properties: Any, _body: bytes) -> None:
         # It comes before the message's own ack, and carries no tag.

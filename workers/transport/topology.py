@@ -19,6 +19,9 @@ STORE: Final = "dutiful.store"
 UNIT_MS: Final = 100
 LEVELS: Final = 29
 LONGEST_DELAY_MS: Final = (2**LEVELS - 1) * UNIT_MS
+# Of AMQP, in bytes, for names and routing keys; a queue's name follows a digit and a dot for each level.
+LONGEST_WORD: Final = 255
+LONGEST_QUEUE: Final = LONGEST_WORD - 2 * LEVELS
 
 # At-least-once dead-lettering needs reject-publish; without it RabbitMQ may lose messages, and says nothing.
 _SAFE: Final[dict[str, Any]] = {
@@ -88,7 +91,7 @@ def declare_queue(channel: Any, queue: str) -> None:
     )
     channel.queue_declare(queue, durable=True, arguments={**_SAFE, **dead, "x-delivery-limit": DELIVERY_LIMIT})
     channel.queue_bind(queue, JOBS, queue)
-    channel.queue_bind(queue, DELIVER, f"#.{_address(queue)}")
+    channel.queue_bind(queue, DELIVER, f"#.{address(queue)}")
 
 
 def delay_route(delay_ms: int, queue: str) -> tuple[str, str]:
@@ -108,7 +111,7 @@ def delay_route(delay_ms: int, queue: str) -> tuple[str, str]:
         )
     units = min(_rounded(-(-delay_ms // UNIT_MS)), 2**LEVELS - 1)
     bits = ".".join(str(units >> number & 1) for number in reversed(range(LEVELS)))
-    return level(units.bit_length() - 1), f"{bits}.{_address(queue)}"
+    return level(units.bit_length() - 1), f"{bits}.{address(queue)}"
 
 
 def _rounded(units: int) -> int:
@@ -118,6 +121,6 @@ def _rounded(units: int) -> int:
     return -(-units // step) * step
 
 
-def _address(queue: str) -> str:
+def address(queue: str) -> str:
     """The queue's name as one word of a routing key: a dot would let one name match another's end."""
     return queue.replace("%", "%25").replace(".", "%2E")

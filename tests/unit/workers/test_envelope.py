@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from workers import envelope
 from workers.errors import ContractError
+from workers.transport import topology
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(),
@@ -49,6 +50,37 @@ def test_a_broker_s_own_headers_are_not_passed_on():
     received = envelope.decode(envelope.body(message()), {"x-death": [{"count": 1}], "dutiful-attempt": 2})
 
     assert envelope.properties(received).headers == {"dutiful-attempt": 2}
+
+
+@pytest.mark.parametrize(
+    ("name", "word", "bytes_"),
+    [
+        ("message_id", "é" * 128, 256),
+        ("message_id", "", 0),
+        ("message_id", "\ud800", 0),
+        ("actor_name", "é" * 128, 256),
+        ("queue_name", "é" * 99, 198),
+        ("queue_name", "." * 66, 198),  # in a routing key each dot takes three bytes
+    ],
+)
+def test_a_name_is_measured_in_bytes_before_it_is_sent(name, word, bytes_):
+    with pytest.raises(ContractError, match=f"{name} that AMQP can't carry.*bytes of UTF-8.*received {bytes_} bytes"):
+        envelope.refuse_long_words(message()._replace(**{name: word}))
+
+
+def test_the_longest_names_can_be_sent_and_delayed():
+    longest = message()._replace(message_id="é" * 127 + "e", actor_name="a" * 255, queue_name="é" * 98 + "e")
+
+    envelope.refuse_long_words(longest)
+
+    envelope.properties(longest).encode()
+    assert len(topology.delay_route(topology.LONGEST_DELAY_MS, longest.queue_name)[1].encode()) == 255
+
+
+@pytest.mark.parametrize("name", ["message_id", "actor_name"])
+def test_a_message_that_could_not_be_sent_again_is_not_taken(name):
+    with pytest.raises(ContractError, match=f"{name} that AMQP can't carry: 400 bytes"):
+        envelope.decode(envelope.body(message()._replace(**{name: "é" * 200})), {})
 
 
 def test_an_eta_is_dropped_because_the_broker_keeps_delays():

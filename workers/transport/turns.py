@@ -1,0 +1,87 @@
+"""A loop and a connection that write what one turn of the loop has produced in one piece, and at once.
+
+pika gives each frame a system call of its own, and asks the poller each time whether it may write.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import pika
+from pika.adapters.select_connection import IOLoop
+
+# More than this is written before the turn ends.
+_PIECE_BYTES: Final = 262_144
+
+
+class Loop(IOLoop):  # type: ignore[misc]  # pika has no types
+    """Tries to write as soon as there is something to be written; the poller is asked when the socket is full."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._handlers: dict[int, Any] = {}
+        self._wanted: dict[int, int] = {}  # the events that pika wants to hear of
+        self._watched: dict[int, int] = {}  # those that the poller was told of
+        self._last: list[Callable[[], None]] = []
+
+    def at_end(self, act: Callable[[], None]) -> None:
+        """Do something when this turn ends. Only on the loop's thread."""
+        self._last.append(act)
+
+    def start(self) -> None:
+        """Run until it is stopped; first, end the turn that an error has broken off."""
+        self._end_turn()
+        super().start()
+
+    def process_timeouts(self) -> None:
+        """Call what is due, and end the turn."""
+        super().process_timeouts()
+        self._end_turn()
+
+    def add_handler(self, fd: int, handler: Any, events: int) -> None:
+        """Begin to watch a socket."""
+        self._handlers[fd] = handler
+        self._wanted[fd] = self._watched[fd] = events
+        super().add_handler(fd, handler, events)
+
+    def update_handler(self, fd: int, events: int) -> None:
+        """Watch a socket for other events than before."""
+        is_new = events & self.WRITE and not self._wanted[fd] & self.WRITE
+        self._wanted[fd] = events
+        if is_new:
+            self._handlers[fd](fd, self.WRITE)  # it ends here again, with fewer events, unless the socket is full
+        wanted = self._wanted.get(fd)  # none: the socket was closed meanwhile
+        if wanted is not None and wanted != self._watched[fd]:
+            self._watched[fd] = wanted
+            super().update_handler(fd, wanted)
+
+    def remove_handler(self, fd: int) -> None:
+        """Watch a socket no more."""
+        for each in (self._handlers, self._wanted, self._watched):
+            del each[fd]
+        super().remove_handler(fd)
+
+    def _end_turn(self) -> None:
+        while self._last:
+            self._last.pop()()
+
+
+class Connection(pika.SelectConnection):  # type: ignore[misc]  # pika has no types
+    """Gathers the frames of one turn."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self._gathered: list[bytes] = []
+        self._gathered_bytes = 0
+        super().__init__(*args, **options)
+
+    def _adapter_emit_data(self, data: bytes) -> None:
+        if not self._gathered:
+            self.ioloop.at_end(self._write)
+        self._gathered.append(data)
+        self._gathered_bytes += len(data)
+        if self._gathered_bytes > _PIECE_BYTES:
+            self._write()
+
+    def _write(self) -> None:
+        gathered, self._gathered, self._gathered_bytes = self._gathered, [], 0
+        if gathered and not self.is_closed:
+            super()._adapter_emit_data(b"".join(gathered))
