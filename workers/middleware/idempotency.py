@@ -93,7 +93,7 @@ class Idempotency(Middleware):
         if state == "done" and job.group is not None:
             with begin(self.engine) as connection:
                 job.hand_on(connection)  # its group waits for this message too
-        self._send_what_is_left(broker, job)
+        self._send_what_an_attempt_left(broker, job)
         verdict: Verdict = "canceled" if state == "canceled" else "duplicate"
         message.outcome = Outcome(verdict, reason=f"its key is {state}")
         return SkipMessage(message.outcome.reason)
