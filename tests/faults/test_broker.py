@@ -40,8 +40,8 @@ class TestDeclaring:
         until(lambda: shop.count() == 1)
 
     @pytest.mark.parametrize("delay", [None, 100])
-    def test_a_vhost_that_was_emptied_is_declared_again_by_the_next_send(self, broker, job, noted, vhost, delay):
-        send = job(broker, noted[0])
+    def test_a_vhost_that_was_emptied_is_declared_again_by_the_next_send(self, make_broker, job, noted, vhost, delay):
+        send = job(make_broker(publish_timeout_seconds=10), noted[0])
         send.send()
 
         for kind in ("queues", "exchanges"):
