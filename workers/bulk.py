@@ -40,7 +40,7 @@ class BulkSending(Sending):
             for message in batch:
                 JobBroker.refuse(self, message)  # its size is that of the body which is made next
                 post = self.post(message, delay)
-                self.refuse_too_large(message, len(post.body))
+                self.refuse_too_large(message.actor_name, len(post.body))
                 self.emit_before("enqueue", message, delay)
                 self._ensure_before_publishing(q_name(message.queue_name))
                 posts.append(post)
@@ -79,7 +79,7 @@ class BulkSending(Sending):
                 self._find_queue(q_name(message.queue_name), delay)
                 posts[place] = self.post(message, delay)
                 if limited:
-                    self.refuse_too_large(message, len(posts[place].body))
+                    self.refuse_too_large(message.actor_name, len(posts[place].body))
             except BrokerUnreachable as error:  # waiting as long for the next would not help
                 unreachable = results[place] = error
             except DutifulError as error:

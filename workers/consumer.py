@@ -9,7 +9,7 @@ from dramatiq.logging import get_logger
 
 from workers import envelope, post_mortem
 from workers.admission import Admission
-from workers.delivery import Delivery
+from workers.delivery import Delivery, Reason
 from workers.errors import ContractError, PublishError
 from workers.transport import topology
 from workers.transport.arrival import Arrival
@@ -46,6 +46,10 @@ class RabbitmqConsumer(Consumer):
     def __next__(self) -> Delivery | None:
         """The next message that an actor of this process can run; None when none came in time."""
         ready = self.admission.ready
+        if self.broker.is_stopping:
+            # These were on their way to the threads, which end now; one may still be busy for long.
+            self.requeue(self.admission.withdraw())
+            self.broker.hand_back_what_waits()
         if not ready:
             if self.subscription.problem is not None:
                 # The queue is gone, or was made with other arguments: Dramatiq makes a new consumer, which declares it.
@@ -71,11 +75,15 @@ class RabbitmqConsumer(Consumer):
         """The delivery, or None when the message has been moved on to where it belongs."""
         properties = arrival.properties
         headers = properties.headers or {}
+        reason: Reason = "contract"
         try:
+            if not envelope.is_sent_again(headers):
+                self.broker.refuse_too_large(properties.type or self.queue_name, len(arrival.body))
+            reason = "undecodable"
             message = envelope.decode(arrival.body, headers)
         except ContractError as error:
             # Kept byte for byte: somebody will want to see what was sent.
-            kept = envelope.raw_properties(properties, post_mortem.unreadable(error, headers))
+            kept = envelope.raw_properties(properties, post_mortem.unreadable(error, headers, reason))
             self.broker.send_to_dead_queue(self.queue_name, arrival.body, kept)
             return None
         delivery = Delivery(message, redelivered=arrival.redelivered, arrival=arrival, consumer=self)

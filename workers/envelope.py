@@ -139,6 +139,12 @@ def decode(data: bytes, headers: Mapping[str, Any]) -> Message[Any]:
     )
 
 
+def is_sent_again(headers: Mapping[str, Any]) -> bool:
+    """Whether a message is a copy of one that was accepted before: it may have grown."""
+    counts = {name: headers.get(HEADERS[name]) for name in ("attempt", "generation", "deferrals", "deliveries")}
+    return counts.pop("attempt") not in (None, 1) or any(counts.values())
+
+
 def _from_headers(headers: Mapping[str, Any]) -> dict[str, Any]:
     options: dict[str, Any] = {}
     for name, header in HEADERS.items():

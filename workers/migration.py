@@ -169,7 +169,7 @@ class Migration:
             known = ", ".join(sorted(self._broker.actors))
             raise ContractError("no actor here has that name", expected=f"one of {known}", received=message.actor_name)
         post = self._broker.post(message, found.due - _now(), dead=found.dead)
-        self._broker.refuse_too_large(message, len(post.body))
+        self._broker.refuse_too_large(message.actor_name, len(post.body))
         return post
 
     def _leave(self, part: Part, properties: Any, body: bytes, error: ContractError) -> None:

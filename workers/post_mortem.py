@@ -49,9 +49,9 @@ def headers(reason: Reason, error: BaseException | None, *, message: Carried | N
     return said
 
 
-def unreadable(error: BaseException, received: Mapping[str, Any]) -> dict[str, Any]:
+def unreadable(error: BaseException, received: Mapping[str, Any], reason: Reason = "undecodable") -> dict[str, Any]:
     """What a dead letter says whose message could not be read, with the headers that came."""
-    said = headers("undecodable", error)
+    said = headers(reason, error)
     if received:
         said["dutiful-original"] = beginning(json.dumps(received, default=repr), _LONGEST_ORIGINAL)
     return said

@@ -69,6 +69,7 @@ class DutifulBroker(Asking, RabbitmqBroker):
         self._declaring = threading.Lock()
         self._vhost_declared = False
         self._threads = _IDLE_THREADS
+        self._worker: Worker | None = None
         self._publisher: Publisher | None = None
         self._intake: Intake | None = None
         if hasattr(os, "register_at_fork"):
@@ -124,9 +125,11 @@ class DutifulBroker(Asking, RabbitmqBroker):
     def emit_before(self, signal: str, *args: Any, **kwargs: Any) -> None:
         """Before a worker boots, make sure that its queues can be used; before it stops, fetch no more."""
         if signal == "worker_boot":
-            self._threads = args[0].worker_threads
+            self._worker, self._threads = args[0], args[0].worker_threads
         if signal == "worker_shutdown":
-            self._hand_back_what_has_not_begun(args[0])
+            self.is_stopping = True
+            self.intake.stop()
+            self.hand_back_what_waits()
         super().emit_before(signal, *args, **kwargs)
         if signal == "worker_boot":
             self._refuse_a_broker_that_cannot_work(args[0])  # now that the store has said who it is
@@ -146,10 +149,11 @@ class DutifulBroker(Asking, RabbitmqBroker):
             status = _EXIT_ANOTHER_STORE if isinstance(error, AnotherStore) else _EXIT_UNUSABLE
             raise SystemExit(status) from None  # trying again would never help
 
-    def _hand_back_what_has_not_begun(self, worker: Worker) -> None:
-        self.is_stopping = True
-        self.intake.stop()
-        waiting = worker.work_queue
+    def hand_back_what_waits(self) -> None:
+        """Hand back what Dramatiq has not given to a thread."""
+        if self._worker is None:
+            return
+        waiting = self._worker.work_queue
         with waiting.mutex:
             items, waiting.queue[:] = list(waiting.queue), []
         for item in items:

@@ -42,9 +42,9 @@ class Sending(JobBroker):
     def refuse(self, message: Message[Any]) -> None:
         """As JobBroker says, and what is too large. What was accepted once may grow: a retry carries more."""
         super().refuse(message)
-        self.refuse_too_large(message, len(envelope.body(message)))
+        self.refuse_too_large(message.actor_name, len(envelope.body(message)))
 
-    def refuse_too_large(self, message: Carried, size: int) -> None:
+    def refuse_too_large(self, receiver: str, size: int) -> None:
         """Compare a body's size in bytes with the limit.
 
         Raises:
@@ -53,7 +53,7 @@ class Sending(JobBroker):
         if size > self.max_message_bytes:
             limit = f"{self.max_message_bytes} bytes (DUTIFUL_RABBITMQ__MAX_MESSAGE_BYTES)"
             raise ContractError(
-                f"a message for {message.actor_name} is too large",
+                f"a message for {receiver} is too large",
                 expected=f"at most {limit}: send a reference instead of the data",
                 received=f"{size} bytes",
             )

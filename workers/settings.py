@@ -128,7 +128,7 @@ class RabbitMQ(Group):
     heartbeat_seconds: int = Field(10, ge=2, le=15, description="how often the link is checked")
     connect_timeout_seconds: int = Field(5, ge=1, le=60, description="the longest that connecting may take")
     publish_timeout_seconds: int = Field(10, ge=1, le=120, description="by when a message must be confirmed")
-    max_message_bytes: int = Field(1_048_576, ge=1024, le=16_000_000, description="a larger message is refused at send")
+    max_message_bytes: int = Field(1_048_576, ge=1024, le=16_000_000, description="a larger message is refused")
     management_url: SecretStr | None = Field(
         None,
         description="http(s) address of RabbitMQ's management page, such as http://127.0.0.1:15672, for "

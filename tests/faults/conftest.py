@@ -46,7 +46,9 @@ def make_broker(rabbitmq, tmp_path):
 
 @pytest.fixture
 def broker(make_broker):
-    return make_broker()
+    broker = make_broker()
+    broker.declare_queue("shop", ensure=True)  # thirty queues take longer than a publish may
+    return broker
 
 
 @pytest.fixture
@@ -67,7 +69,7 @@ def work():
 
 
 @pytest.fixture
-def proxy(rabbitmq):
+def proxy(rabbitmq, broker):
     address = urlsplit(rabbitmq)
     with Proxy(address.hostname, address.port) as between:
         between.url = rabbitmq.replace(f":{address.port}/", f":{between.port}/")

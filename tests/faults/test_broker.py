@@ -1,5 +1,6 @@
 """Our broker on a real RabbitMQ: what it promises when queues are deleted, and how jobs lead to other jobs."""
 
+import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -9,12 +10,9 @@ import dramatiq
 import httpx
 import pytest
 from processes import Queue, envelope, until
-from sqlalchemy import func, select
 
 from workers import envelope as wire
 from workers.errors import ContractError, PublishRefused
-from workers.store import tables
-from workers.store.engine import begin, read_only
 
 
 class TestReconnection:
@@ -43,8 +41,8 @@ class TestDeclaring:
         until(lambda: shop.count() == 1)
 
     @pytest.mark.parametrize("delay", [None, 100])
-    def test_a_vhost_that_was_emptied_is_declared_again_by_the_next_send(self, broker, job, noted, vhost, delay):
-        send = job(broker, noted[0])
+    def test_a_vhost_that_was_emptied_is_declared_again_by_the_next_send(self, make_broker, job, noted, vhost, delay):
+        send = job(make_broker(publish_timeout_seconds=10), noted[0])
         send.send()
 
         for kind in ("queues", "exchanges"):
@@ -151,6 +149,49 @@ class TestPublishing:
         good.wait(1)
         assert shop.count() == 2
 
+    def test_too_large_a_message_of_another_publisher_is_a_dead_letter_and_neither_read_nor_run(
+        self, broker, job, work, shop
+    ):
+        lengths = []
+
+        def read(text: str) -> None:
+            lengths.append(len(text))
+
+        job(broker, read)
+        broker.declare_queue("shop", ensure=True)
+        just, too_large = (envelope("read", text="x" * (broker.max_message_bytes - more)) for more in (1000, 0))
+        no_message = b"{" * (broker.max_message_bytes + 1)
+        shop.publish(too_large, no_message, just, exchange="")
+        shop.publish(too_large, headers={"dutiful-attempt": 1, "dutiful-deferrals": 0}, exchange="")
+        work(broker)
+
+        until(lambda: shop.count("shop.XQ") == 3)
+        until(lambda: lengths)
+        letters = shop.dead()
+        assert lengths == [broker.max_message_bytes - 1000]
+        assert sorted(body for _, body in letters) == sorted([too_large, too_large, no_message])
+        for properties, body in letters:
+            assert properties.headers["dutiful-reason"] == "contract"
+            said = properties.headers["dutiful-exception-message"]
+            assert said.startswith("a message for shop is too large; expected at most 1048576 bytes")
+            assert f"received {len(body)} bytes" in said
+
+    @pytest.mark.parametrize("name", ["attempt", "generation", "deferrals", "deliveries"])
+    def test_a_message_that_grew_past_the_limit_since_it_was_accepted_runs(self, broker, job, work, shop, name):
+        lengths = []
+
+        def read(text: str) -> None:
+            lengths.append(len(text))
+
+        job(broker, read)
+        broker.declare_queue("shop", ensure=True)
+        grown = envelope("read", text="x" * broker.max_message_bytes)
+        shop.publish(grown, headers={f"dutiful-{name}": 2}, exchange="")
+        work(broker)
+
+        until(lambda: lengths)
+        assert shop.dead() == []
+
     def test_an_idle_link_that_was_closed_costs_the_caller_nothing(self, broker, job, noted, shop, vhost):
         send = job(broker, noted[0])
         send.send()
@@ -165,7 +206,7 @@ class TestDelays:
     def test_a_delayed_message_survives_a_kill_of_rabbitmq(self, nodes_of_our_own, make_broker, job, noted, work):
         note, notes = noted
         with nodes_of_our_own(["patient"]) as (node,):
-            broker = make_broker(node.url)
+            broker = make_broker(node.url, publish_timeout_seconds=10)  # it makes its first thirty queues
             send = job(broker, note)
             # RabbitMQ 3.10 gives no leader to a quorum queue that was declared in the last moment before a kill.
             send.send_with_options(kwargs={"n": 6}, delay=3000)
@@ -210,25 +251,28 @@ class TestComposition:
         until(lambda: pipe.ended)
         assert pipe.ended == [(106, "x")]
 
-    def test_a_job_whose_next_can_t_be_published_is_not_acknowledged(self, broker, work, pipe, vhost, shop):
+    def test_a_job_whose_next_can_t_be_published_is_not_acknowledged(self, broker, work, pipe, vhost, caplog):
+        shop = vhost.shop
+        caplog.set_level(logging.INFO, "dutiful.jobs")
         for queue in ("shop", "office"):
             broker.declare_queue(queue, ensure=True)
-        vhost.limit("office", 0)
+        vhost.limit("office", 5)
         last = broker.get_actor("end")
         until(lambda: refused(broker, last.message(n=0, name="filler")), what="the last one's queue took everything")
         fillers = shop.count("office")
         worker = work(broker, queues={"shop"})
 
         pipe.run()
-        until(lambda: unsent(broker) == 1, what="what follows from the job was not stored")
-        until(lambda: pipe.began, what="the job did not run")
+        until(lambda: "'reason': 'unsent'" in caplog.text, what="it isn't put back until its next can be published")
+        assert (shop.count("office"), shop.dead()) == (fillers, [])
+        # RabbitMQ takes messages again when there is room, and not when a limit ends.
+        vhost.delete("queues", "office/contents")
+
+        until(lambda: shop.count("office") == 1, what="its next was not published")
         worker.stop()
         broker.close()
-
-        assert shop.count("office") == fillers
-        assert unsent(broker) == 1, "it waits until it can be published"
-        assert len(pipe.began) == 1, "and the job before it is done"
-        assert shop.dead() == []
+        assert pipe.began == [(100, 6)], "it is done, and runs no second time"
+        assert (shop.count(), shop.dead()) == (0, [])
 
     def test_a_group_runs_all_of_its_jobs(self, broker, job, noted, work):
         note, notes = noted
@@ -239,11 +283,6 @@ class TestComposition:
 
         until(lambda: len(notes) == 5)
         assert sorted(n for n, _ in notes) == [0, 1, 2, 3, 4]
-
-
-def unsent(broker):
-    with begin(read_only(broker.store)) as connection:
-        return connection.execute(select(func.count()).select_from(tables.outbox)).scalar_one()
 
 
 def delete(vhost, kind, name):

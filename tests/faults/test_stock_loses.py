@@ -3,10 +3,13 @@
 Each test names its twin. Should one of these fail after an upgrade of Dramatiq, stock has become better there.
 """
 
+import json
+import os
 import threading
 import time
 
 import dramatiq
+import pika
 import pytest
 from dramatiq.brokers.rabbitmq import RabbitmqBroker
 from dramatiq.errors import ConnectionClosed
@@ -16,6 +19,8 @@ HOUR_MS = 3_600_000
 # Stock prefetches a thousand delayed messages a thread.
 DELAYED = 1_500
 PATIENCE_SECONDS = 5
+JOBS = 60
+RESTARTS = 30 if os.environ.get("PROOF") else 4
 
 
 @pytest.fixture
@@ -125,3 +130,89 @@ def test_publishing_to_a_link_that_froze_hangs(make_broker, job, noted, proxy):
     sender.join(60)
 
     assert hung
+
+
+def numbers_left(shop):
+    """The arguments `n` of all that is in the queue; it is empty then."""
+    found = []
+    with pika.BlockingConnection(pika.URLParameters(shop.url)) as connection:
+        channel = connection.channel()
+        while (message := channel.basic_get("shop", auto_ack=True))[0] is not None:
+            found.append(json.loads(message[2])["kwargs"]["n"])
+    return sorted(found)
+
+
+def count_unsettled(vhost):
+    """RabbitMQ's figures are up to five seconds old."""
+    return vhost.client.get(f"/api/queues/{vhost.name}/shop").raise_for_status().json().get("messages")
+
+
+@pytest.mark.timeout(180)
+def test_a_job_that_outlives_a_reconnect_acknowledges_another_message(start, shop, vhost):
+    """test_worker_faults.py: test_a_job_that_outlives_a_reconnect_acknowledges_no_other_message."""
+    worker = start("-p", "1", "-t", "2", site="stock", dramatiq_queue_prefetch="10")
+    until(lambda: len(vhost.connections()) >= 2, what="it does not consume")
+    shop.publish(*(envelope("good", n=number) for number in range(3)), exchange="")
+    until(lambda: len(worker.lines()) == 3)
+    shop.publish(envelope("slow", n=10, seconds=12), exchange="")  # tag 4
+    until(lambda: worker.lines()[3:] == ["slow 10 began"])
+
+    vhost.cut(least=2)
+    until(lambda: worker.lines()[3:] == ["slow 10 began"] * 2, what="it was not handed out again")
+    # On the new channel, number 10 is tag 1, and these are 2 to 6. Both threads are busy with number 10.
+    shop.publish(*(envelope("slow", n=number, seconds=60) for number in range(11, 16)), exchange="")
+    until(lambda: "slow 10 ended" in worker.lines())
+    until(lambda: count_unsettled(vhost) == 5, what="nothing was acknowledged")
+    worker.kill()
+
+    until(lambda: shop.count() == 5, what="they did not come back")
+    assert numbers_left(shop) == [10, 11, 12, 14, 15]
+    assert "slow 13 began" not in worker.lines()
+    assert shop.dead() == []
+
+
+@pytest.mark.timeout(120 + 10 * RESTARTS)
+def test_restarts_before_anything_is_done_cost_nothing_on_its_classic_queues(start, shop):
+    """test_worker_faults.py: test_restarts_before_anything_is_done_make_no_dead_letters. Nothing is lost here either:
+
+    classic queues don't count deliveries. So a message that kills its worker comes back for ever.
+    """
+    worker = restart_before_anything_is_done(start, shop)
+
+    (worker.log.parent / "gate").touch()
+    until(lambda: len(worker.lines()) == JOBS, what=worker.text()[-2000:])
+    assert sorted(worker.lines()) == sorted(f"gated {number}" for number in range(JOBS))
+    assert (shop.count(), shop.dead()) == (0, [])
+
+
+@pytest.mark.timeout(120 + 10 * RESTARTS)
+def test_restarts_before_anything_is_done_make_dead_letters_on_quorum_queues(start, shop, vhost):
+    """The same with the queues that survive the loss of a node: each restart counts, and nobody renews a message.
+
+    RabbitMQ 4 has the limit of 20 by itself, older ones have none; here both have one that the restarts reach.
+    """
+    # A vhost has its default from when it is made.
+    vhost.client.delete(f"/api/vhosts/{vhost.name}").raise_for_status()
+    made = {"name": vhost.name, "default_queue_type": "quorum", "metadata": {"default_queue_type": "quorum"}}
+    vhost.client.post("/api/definitions", json={"vhosts": [made]}).raise_for_status()
+    user, rights = vhost.client.get("/api/whoami").json()["name"], dict.fromkeys(["configure", "write", "read"], ".*")
+    vhost.client.put(f"/api/permissions/{vhost.name}/{user}", json=rights).raise_for_status()
+    policy = {"pattern": "^shop$", "definition": {"delivery-limit": min(20, RESTARTS - 2)}, "apply-to": "queues"}
+    vhost.client.put(f"/api/policies/{vhost.name}/limit", json=policy).raise_for_status()
+
+    worker = restart_before_anything_is_done(start, shop)
+
+    assert shop.count("shop.XQ") == JOBS
+    assert worker.lines() == []
+
+
+def restart_before_anything_is_done(start, shop):
+    """The last of many workers; each of those before it was killed when it had fetched everything that was there."""
+    worker = start("-p", "1", "-t", "1", site="stock", dramatiq_queue_prefetch="100")
+    shop.publish(*(envelope("gated", n=number) for number in range(JOBS)), exchange="")
+    for _ in range(RESTARTS):
+        until(lambda: shop.count() == 0, what="not everything was prefetched")
+        worker.kill()
+        worker = start("-p", "1", "-t", "1", site="stock", dramatiq_queue_prefetch="100")
+    assert worker.lines() == [], "nothing was to be done yet"
+    return worker

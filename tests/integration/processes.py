@@ -76,12 +76,13 @@ class Queue:
     def __init__(self, url, name):
         self.url, self.name = url, name
 
-    def publish(self, body, headers=None, exchange="dutiful.jobs"):
+    def publish(self, *bodies, headers=None, exchange="dutiful.jobs"):
         with pika.BlockingConnection(pika.URLParameters(self.url)) as connection:
             channel = connection.channel()
             channel.confirm_delivery()
             properties = pika.BasicProperties(delivery_mode=2, headers=headers)
-            channel.basic_publish(exchange, self.name, body, properties, mandatory=True)
+            for body in bodies:
+                channel.basic_publish(exchange, self.name, body, properties, mandatory=True)
 
     def count(self, name=None):
         with pika.BlockingConnection(pika.URLParameters(self.url)) as connection:

@@ -1,4 +1,4 @@
-"""Jobs that wait for a gate, in a broker that gives a message up after ten deliveries instead of fifty."""
+"""A queue of jobs that wait for a gate, in a broker that gives a message up after ten deliveries instead of fifty."""
 
 import os
 import time
@@ -11,7 +11,7 @@ topology.DELIVERY_LIMIT = 10  # before anything reads it
 shop = import_module("shop")
 
 
-@shop.actor(**shop.CARD, key=None)
+@shop.actor(**shop.CARD | {"queue_name": "gated"}, key=None, short=True)
 def gated(n: int) -> None:
     while not Path(os.environ["SHOP_LEDGER"]).with_name("gate").exists():
         time.sleep(0.05)
