@@ -3,10 +3,9 @@
 import contextlib
 import os
 import signal
-import time
+from pathlib import Path
 
 import pika
-from pathlib import Path
 from processes import ROOT, Queue, Worker, envelope, until
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
@@ -61,18 +60,15 @@ class Bank:
         return pid
 
     def publish(self, messages):
-        """Publish (actor, n) with a fresh id each, and have each confirmed."""
+        """Publish (actor, n) with a fresh id each. RabbitMQ outlives these tests, so it has them all at the end."""
         with self._channel() as channel:
-            channel.confirm_delivery()
             for actor, n in messages:
                 self._send(channel, actor, n)
 
     def pour(self, messages):
-        """Publish many, and count them instead of having each confirmed."""
+        """Publish many while no worker runs, and wait until all of them are in the queue."""
         wanted = self.queue.count() + len(messages)
-        with self._channel() as channel:
-            for actor, n in messages:
-                self._send(channel, actor, n)
+        self.publish(messages)
         until(lambda: self.queue.count() == wanted, 120, what="not everything has reached the queue")
 
     def rows(self, query, **values):
@@ -118,7 +114,8 @@ class Bank:
 
 
 def wait_for_end(bank, jobs, seconds):
-    """Until every key is done and nothing is in the queue."""
+    """Until every key is done and nothing is in the queue. The store, which is busy, is asked last."""
+    until(lambda: bank.queue.count() == 0, seconds, what="messages are left")
     until(lambda: bank.ended() == jobs, seconds, what=f"{jobs} keys were not done, but {bank.state()}")
     until(lambda: bank.queue.count() == 0, seconds, what="a message is left")
 
@@ -126,12 +123,3 @@ def wait_for_end(bank, jobs, seconds):
 def answers(bank):
     """Whether the store takes statements."""
     return bank._rows("SELECT 1", {}) is not None
-
-
-def moments(kinds, seconds, chance):
-    """Each kind of blow at a moment of its own, in order: (seconds from now, kind)."""
-    return sorted((chance.uniform(0, seconds), kind) for kind in kinds)
-
-
-def sleep_until(moment):
-    time.sleep(max(0.0, moment - time.monotonic()))

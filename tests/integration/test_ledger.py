@@ -76,7 +76,9 @@ def test_every_key_has_one_effect_whatever_is_killed(bank):
     effects = Counter((row.kind, row.n) for row in rows)
     assert set(effects) == set(published), "a key has no effect"
     assert {name for name, count in effects.items() if name[0] == "safe" and count > 1} == set()
-    doubles = {name: [row.pid for row in rows if (row.kind, row.n) == name] for name, count in effects.items() if count > 1}
+    doubles = {
+        name: [row.pid for row in rows if (row.kind, row.n) == name] for name, count in effects.items() if count > 1
+    }
     unexplained = {name: pids for name, pids in doubles.items() if not set(pids[:-1]) <= bank.killed}
     assert unexplained == {}, f"doubled, and nobody was killed in between; killed: {bank.killed}"
     assert {row.attempt for row in rows} == {1}, "a kill or an outage was charged to a job"
