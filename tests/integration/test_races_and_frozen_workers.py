@@ -50,7 +50,7 @@ def test_two_processes_that_race_for_a_key_have_one_effect(bank):
     assert bank.queue.dead() == []
     met = len(seen_by(pair[0]) & seen_by(pair[1]))
     print(f"{RACES} races, seed {SEED}: one effect each; {met} had a copy in either process")  # noqa: T201
-    assert met > RACES / 4, "the copies hardly ever met"
+    assert met > RACES / 10, "the copies hardly ever met"
 
 
 def seen_by(worker):

@@ -72,14 +72,16 @@ class Connection(psycopg.Connection[Any]):
 
     def _while_it_answers(self, gen: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
         try:
-            wanted, heard = next(gen), time.monotonic()
+            wanted, silent_since = next(gen), 0.0
             while True:
                 ready = yield wanted
                 if ready:
-                    heard = time.monotonic()
-                elif time.monotonic() - heard > SILENCE_SECONDS:
+                    silent_since = 0.0
+                elif not silent_since:
+                    silent_since = time.monotonic()
+                elif time.monotonic() - silent_since > SILENCE_SECONDS:
                     self._refuse_silence()
-                    heard = time.monotonic()
+                    silent_since = 0.0
                 wanted = gen.send(ready)
         except StopIteration as end:
             return end.value
