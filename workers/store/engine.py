@@ -100,15 +100,25 @@ def _unfit(received: str) -> ConfigurationError:
 
 
 def _postgresql_engine(address: URL, options: dict[str, Any]) -> Engine:
+    from workers.store import postgresql as patient  # noqa: PLC0415  who has SQLite needs no psycopg
+
     given = address.query.get("options", "")
     theirs = given if isinstance(given, str) else " ".join(given)
-    return create_engine(
+    engine = create_engine(
         address.set(drivername="postgresql+psycopg").difference_update_query(["options"]),
         connect_args={**_POSTGRESQL_ARGUMENTS, "options": f"{_POSTGRESQL_OPTIONS} {theirs}".rstrip()},
         isolation_level="READ COMMITTED",  # a claim reads again what it waited for
         pool_pre_ping=True,
         **options,
     )
+
+    door = patient.Door()
+
+    @event.listens_for(engine, "do_connect")
+    def _connect(_dialect: object, _record: object, where: list[Any], how: dict[str, Any]) -> object:
+        return door.connect(where, how)
+
+    return engine
 
 
 def read_only(engine: Engine) -> Engine:
