@@ -18,6 +18,7 @@ from sqlalchemy import (
     Table,
     bindparam,
     create_engine,
+    event,
     func,
     make_url,
     select,
