@@ -12,8 +12,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
+import psycopg
 
 from deploy.local import Stack
+from workers.store.engine import create_store_engine
+from workers.store.migrate import migrate
 
 ROOT = Path(__file__).parents[1]
 
@@ -26,11 +29,13 @@ class Contender:
       name: as the table shows it.
       site: a module of bench.sites.
       environment: what its processes are told.
+      store: where its records are kept: sqlite or postgresql.
     """
 
     name: str
     site: str
     environment: Mapping[str, str] = field(default_factory=dict)
+    store: str = "sqlite"
 
 
 @dataclass(frozen=True)
@@ -43,10 +48,10 @@ class Ground:
 
 
 @contextmanager
-def broker() -> Iterator[Stack]:
-    """A RabbitMQ of our own."""
+def broker(*more: str) -> Iterator[Stack]:
+    """A RabbitMQ of our own, and more services where they are named."""
     with tempfile.TemporaryDirectory(prefix="dutiful-bench-") as folder:
-        stack = Stack.start(Path(folder), services=["rabbitmq"])
+        stack = Stack.start(Path(folder), services=["rabbitmq", *more])
         try:
             yield stack
         finally:
@@ -72,17 +77,33 @@ def ground(stack: Stack, contender: Contender) -> Iterator[Ground]:
             "BENCH_URL": url,
             "BENCH_RESULT": f"{folder}/result",
             "DUTIFUL_RABBITMQ__URL": url,
-            "DUTIFUL_STORE__URL": f"sqlite:///{folder}/store.db",
             "DUTIFUL_METRICS__PORT": "0",
         }
-        yield Ground(url, Path(folder), kept | ours | contender.environment)
+        with store(stack, contender, folder) as kept_at:
+            yield Ground(url, Path(folder), kept | ours | {"DUTIFUL_STORE__URL": kept_at} | contender.environment)
         management.delete(f"/api/vhosts/{vhost}").raise_for_status()
+
+
+@contextmanager
+def store(stack: Stack, contender: Contender, folder: str) -> Iterator[str]:
+    """The address of an empty store."""
+    if contender.store == "sqlite":
+        yield f"sqlite:///{folder}/store.db"
+        return
+    url = stack.environment["DUTIFUL_STORE__URL"]
+    database = f"bench_{uuid.uuid4().hex[:8]}"
+    with psycopg.connect(url.replace("+psycopg", "", 1), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {database}")
+        kept_at = f"{url.rpartition('/')[0]}/{database}"
+        migrate(create_store_engine(kept_at), None)
+        yield kept_at
+        connection.execute(f"DROP DATABASE {database} WITH (FORCE)")
 
 
 def hold(contenders: list[Contender], rounds: int, measure: Callable[[Stack, Contender], float], unit: str) -> None:
     """Let each take its turn, `rounds` times, and print medians and ratios to the first."""
     results: dict[str, list[float]] = {contender.name: [] for contender in contenders}
-    with broker() as stack:
+    with broker(*{"postgres" for each in contenders if each.store == "postgresql"}) as stack:
         for number in range(rounds):
             for contender in contenders:
                 found = measure(stack, contender)

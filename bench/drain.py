@@ -19,6 +19,7 @@ CONTENDERS = [
     Contender("dutiful, key=None, no success lines", "ours", QUIET),
     Contender("dutiful, key=None, success lines", "ours"),
     Contender("dutiful, keys in SQLite", "ours", QUIET | {"BENCH_KEY": "1"}),
+    Contender("dutiful, keys in PostgreSQL", "ours", QUIET | {"BENCH_KEY": "1"}, store="postgresql"),
 ]
 PATIENCE_SECONDS = 120
 FILL = """
