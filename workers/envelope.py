@@ -14,6 +14,7 @@ from workers.delivery import Carried
 from workers.errors import ContractError
 from workers.transport import topology
 
+APP_ID: Final = "dutiful"
 # our option in memory → header on the wire
 HEADERS: Final = {
     "key": "dutiful-key",
@@ -85,7 +86,7 @@ def properties(message: Carried, extra: Mapping[str, Any] | None = None) -> pika
         message_id=message.message_id,
         timestamp=message.message_timestamp // 1000,
         type=message.actor_name,
-        app_id="dutiful",
+        app_id=APP_ID,
         headers={**ours, **(extra or {})},
     )
 
@@ -98,7 +99,7 @@ def raw_properties(received: pika.BasicProperties, extra: Mapping[str, Any]) -> 
         content_encoding=received.content_encoding,
         message_id=received.message_id,
         type=received.type,
-        app_id="dutiful",
+        app_id=APP_ID,
         headers=dict(extra),
     )
 
@@ -137,12 +138,6 @@ def decode(data: bytes, headers: Mapping[str, Any]) -> Message[Any]:
         message_id=fields["message_id"],
         message_timestamp=fields["message_timestamp"],
     )
-
-
-def is_sent_again(headers: Mapping[str, Any]) -> bool:
-    """Whether a message is a copy of one that was accepted before: it may have grown."""
-    counts = {name: headers.get(HEADERS[name]) for name in ("attempt", "generation", "deferrals", "deliveries")}
-    return counts.pop("attempt") not in (None, 1) or any(counts.values())
 
 
 def _from_headers(headers: Mapping[str, Any]) -> dict[str, Any]:

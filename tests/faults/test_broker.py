@@ -176,22 +176,6 @@ class TestPublishing:
             assert said.startswith("a message for shop is too large; expected at most 1048576 bytes")
             assert f"received {len(body)} bytes" in said
 
-    @pytest.mark.parametrize("name", ["attempt", "generation", "deferrals", "deliveries"])
-    def test_a_message_that_grew_past_the_limit_since_it_was_accepted_runs(self, broker, job, work, shop, name):
-        lengths = []
-
-        def read(text: str) -> None:
-            lengths.append(len(text))
-
-        job(broker, read)
-        broker.declare_queue("shop", ensure=True)
-        grown = envelope("read", text="x" * broker.max_message_bytes)
-        shop.publish(grown, headers={f"dutiful-{name}": 2}, exchange="")
-        work(broker)
-
-        until(lambda: lengths)
-        assert shop.dead() == []
-
     def test_an_idle_link_that_was_closed_costs_the_caller_nothing(self, broker, job, noted, shop, vhost):
         send = job(broker, noted[0])
         send.send()
