@@ -15,12 +15,12 @@ ROOT = Path(__file__).parents[2]
 DRAMATIQ = Path(sys.executable).with_name("dramatiq")
 
 
-def until(true, seconds=30, *, what="it did not happen"):
+def until(true, seconds=30, *, what="it did not happen", pause=0.05):
     """Wait for something that must happen."""
     deadline = time.monotonic() + seconds
     while not (found := true()):
         assert time.monotonic() < deadline, f"{what} in {seconds} s"
-        time.sleep(0.05)
+        time.sleep(pause)
     return found
 
 
