@@ -63,8 +63,9 @@ class RabbitmqConsumer(Consumer):
         """The delivery, or None when the message has been dealt with."""
         try:
             delivery = self._read(arrival)
-        except PublishError:
-            self.logger.warning("A message could not be moved on; it is handed back.", exc_info=True)
+        except Exception as error:
+            unforeseen = not isinstance(error, PublishError)
+            self.logger.warning("A message could not be moved on; it is handed back: %s", error, exc_info=unforeseen)
             self.broker.intake.settle(arrival, accepted=False)
             return None
         if delivery is None:
