@@ -60,7 +60,7 @@ class Bank:
         return pid
 
     def publish(self, messages):
-        """Publish (actor, n) with a fresh id each. RabbitMQ outlives these tests, so it has them all at the end."""
+        """Publish (actor, n) with a fresh id each, and each confirmed."""
         with self._channel() as channel:
             for actor, n in messages:
                 self._send(channel, actor, n)
@@ -105,7 +105,9 @@ class Bank:
     @contextlib.contextmanager
     def _channel(self):
         with pika.BlockingConnection(pika.URLParameters(self.queue.url)) as connection:
-            yield connection.channel()
+            channel = connection.channel()
+            channel.confirm_delivery()  # who doesn't ask can't say afterwards that a message was lost
+            yield channel
 
     def _send(self, channel, actor, n):
         queue = {"keyless": "open", "held_safe": "held", "held_bare": "held"}.get(actor, "bank")
