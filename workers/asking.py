@@ -9,7 +9,7 @@ from dramatiq.errors import ConnectionClosed, QueueJoinTimeout
 from pika import exceptions as amqp
 from pika.adapters.utils.connection_workflow import AMQPConnectorException
 
-from workers.bulk import BulkSending
+from workers.bulk import BulkSending, look
 from workers.transport import topology
 from workers.transport.refusal import hopeless
 
@@ -39,7 +39,7 @@ class Asking(BulkSending):
     def get_queue_message_counts(self, queue_name: str) -> tuple[int, int, int]:
         """How many messages are in a queue: ready, delayed (always 0: delays aren't kept a queue), dead."""
         self.declare_queue(queue_name, ensure=True)
-        ready, dead = (self.ask(partial(_look, name)) for name in (queue_name, topology.dead_queue(queue_name)))
+        ready, dead = (self.ask(partial(look, name)) for name in (queue_name, topology.dead_queue(queue_name)))
         return ready.method.message_count, 0, dead.method.message_count
 
     def flush(self, queue_name: str) -> None:
@@ -59,10 +59,6 @@ class Asking(BulkSending):
                 raise QueueJoinTimeout(queue_name)  # type: ignore[no-untyped-call]
             successes = successes + 1 if self.get_queue_message_counts(queue_name)[0] == 0 else 0
             time.sleep(idle_time / 1000)
-
-
-def _look(queue: str, channel: Any, answer: Callable[[Any], None]) -> None:
-    channel.queue_declare(queue, passive=True, callback=answer)
 
 
 def _purge(queue: str, channel: Any, answer: Callable[[Any], None]) -> None:

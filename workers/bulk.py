@@ -109,7 +109,7 @@ class BulkSending(Sending):
             self._ensure_before_publishing(queue)
         elif delay:
             try:
-                self.publisher.ask(partial(_look, queue), self.publish_timeout_seconds)
+                self.publisher.ask(partial(look, queue), self.publish_timeout_seconds)
             except amqp.ChannelClosedByBroker as error:
                 raise QueueMissing("there is no such queue", expected="a queue", received=queue) from error
             except (amqp.AMQPError, TimeoutError, OSError) as error:
@@ -132,7 +132,8 @@ class BulkSending(Sending):
         return count
 
 
-def _look(queue: str, channel: Any, answer: Callable[[Any], None]) -> None:
+def look(queue: str, channel: Any, answer: Callable[[Any], None]) -> None:
+    """Answer with what RabbitMQ says of a queue; one that is missing closes the channel."""
     channel.queue_declare(queue, passive=True, callback=answer)
 
 
