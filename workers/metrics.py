@@ -3,7 +3,9 @@
 Import it late: prometheus_client decides at its own import whether counters are shared between processes.
 """
 
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Counter, Gauge
+
+from workers.histogram import Histogram
 
 _JOB = ["queue", "actor"]
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900, 3600)
