@@ -149,6 +149,13 @@ audit = Table(
     Index("dutiful_audit_target", "actor", "key"),
 )
 
+schema_minimums = Table(
+    "dutiful_schema_minimums",
+    metadata,
+    Column("name", Text, primary_key=True),  # of a set of migrations
+    Column("revision", Text, nullable=False),  # a release must know it to work with those tables
+)
+
 identity = Table(
     "dutiful_store",
     metadata,
