@@ -2,7 +2,6 @@
 
 import json
 import uuid
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -60,7 +59,7 @@ class Job:
         self._group_callbacks: Sequence[Outgoing] = ()
         self._arguments: dict[str, Any] | None = None
         self._outgoing: list[Outgoing] | None = None
-        self._children: Counter[str] = Counter()
+        self._children: dict[str, int] = {}
         self._result: Any = _NOTHING
         self._follow: Callable[[Any], list[Outgoing]] | None = None
         self._following: list[Outgoing] | None = None
@@ -246,5 +245,5 @@ class Job:
     def child_id(self, actor: str, wire: dict[str, object]) -> str:
         """The id of a message sent by this job: the same when another attempt sends the same again."""
         what = arguments_hash(actor, wire)
-        self._children[what] += 1
+        self._children[what] = self._children.get(what, 0) + 1
         return str(uuid.uuid5(uuid.UUID(int=0), f"{self.id}/{what}/{self._children[what]}"))

@@ -13,7 +13,7 @@ can't end the job. The caller owns the transaction; a row that was claimed stays
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Select, Text, case, literal, literal_column, null, select, update
 
@@ -44,8 +44,7 @@ class Record:
     checkpoint: str | None = None
 
 
-@dataclass(frozen=True)
-class Claim:
+class Claim(NamedTuple):
     """What a message may do.
 
     Attributes:
@@ -60,8 +59,7 @@ class Claim:
     recorded: Record | None = None
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(NamedTuple):
     """A message that asks for its key."""
 
     actor: str
@@ -83,8 +81,7 @@ class Request:
         }
 
 
-@dataclass(frozen=True)
-class Ending:
+class Ending(NamedTuple):
     """How an attempt that held a claim has ended.
 
     Attributes:
