@@ -165,7 +165,7 @@ def test_a_dead_letter_says_why_when_where_and_what_to_do(start_worker, shop, du
     assert page["card"]["rollback"] == "none"
     assert "raise RuntimeError" in page["traceback"]
     assert status == 0
-    for word in ("rollback:", "to do:", "raise RuntimeError", page["worker"], page["failed_at"]):
+    for word in ("rollback:", "to do:", "runbook:", "raise RuntimeError", page["worker"], page["failed_at"]):
         assert word in written
 
 
