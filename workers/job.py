@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from dramatiq import Message
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, PendingRollbackError
 
 from workers.contracts import arguments_hash
 from workers.errors import PermanentFailure, StoreUnavailable
@@ -122,10 +122,10 @@ class Job:
                     self._store(connection, self._outgoing)
                     kept = checkpoints.written(checkpoint, self.actor)
                     checkpoints.save(connection, **mark, fence=self.claim.fence, checkpoint=kept)
-            except DBAPIError as error:
+            except (DBAPIError, PendingRollbackError) as error:
                 # The block may talk to other databases too; this one being away is no fault of the job's.
                 if connection.invalidated:
-                    raise StoreUnavailable("the store went away", received=type(error.orig).__name__) from error
+                    raise StoreUnavailable("the store went away", received=type(error).__name__) from error
                 raise
             finally:
                 self._outgoing = self.connection = None
