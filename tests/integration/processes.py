@@ -12,6 +12,7 @@ from pathlib import Path
 import pika
 
 ROOT = Path(__file__).parents[2]
+SHOP = Path(__file__).parent / "worker_site"
 DRAMATIQ = Path(sys.executable).with_name("dramatiq")
 
 
@@ -24,17 +25,21 @@ def until(true, seconds=30, *, what="it did not happen", pause=0.05):
     return found
 
 
+def unset():
+    """The environment without what a shell may have set for a site of its own."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("DUTIFUL_", "SITE_"))}
+
+
 class Worker:
     """`dramatiq`, in a process group of its own, so that a test that fails leaves nothing behind."""
 
     def __init__(self, site, environment, folder, *arguments, module="shop"):
         self.log = folder / "worker.log"
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("DUTIFUL_", "SITE_"))}
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
                 [str(DRAMATIQ), module, "-P", str(site), str(ROOT), *arguments],
                 cwd=folder,
-                env=kept | {"DUTIFUL_METRICS__PORT": "0"} | environment,
+                env=unset() | {"DUTIFUL_METRICS__PORT": "0"} | environment,
                 stdout=output,
                 stderr=output,
                 start_new_session=True,

@@ -5,15 +5,11 @@ Short form: 400 keys of each kind and four kills. `PROOF=1` makes it 10,000 and 
 
 import os
 import random
-import sys
 import threading
 import time
 from collections import Counter
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
 from ledger import Bank, answers, wait_for_end
 from processes import until
 

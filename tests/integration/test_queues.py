@@ -7,17 +7,9 @@ from pathlib import Path
 
 import pika
 import pytest
+from processes import ROOT, SHOP, envelope, until
 
-sys.path.insert(0, str(Path(__file__).parent))
-from processes import ROOT, Queue, envelope, until
-
-SITE = Path(__file__).parent / "worker_site"
 DUTIFUL = Path(sys.executable).with_name("dutiful")
-
-
-@pytest.fixture
-def shop(rabbitmq):
-    return Queue(rabbitmq, "shop")
 
 
 @pytest.fixture
@@ -42,7 +34,7 @@ def dutiful(rabbitmq, tmp_path):
             env={
                 "PATH": "/usr/bin:/bin",
                 "COLUMNS": "200",
-                "PYTHONPATH": f"{ROOT}:{SITE}",
+                "PYTHONPATH": f"{ROOT}:{SHOP}",
                 "DUTIFUL_RABBITMQ__URL": rabbitmq,
                 "DUTIFUL_STORE__URL": f"sqlite:///{tmp_path}/store.db",
             }

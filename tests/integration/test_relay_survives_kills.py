@@ -9,10 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
+from processes import ROOT, Worker, envelope, unset, until
 from sqlalchemy import create_engine, insert, text
-
-sys.path.insert(0, str(Path(__file__).parent))
-from processes import ROOT, Worker, envelope, until
 
 from workers.store import tables
 from workers.store.migrate import migrate
@@ -47,13 +45,12 @@ def environment(rabbitmq, postgres):
 @pytest.fixture
 def start_relay(environment, postgres, tmp_path):
     started = []
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("DUTIFUL_", "SITE_"))}
 
     def start():
         command = [str(DUTIFUL), "outbox", "relay", "parcels", "--url", "-", "--batch", "100"]
         with (tmp_path / "relays.log").open("ab") as log:
             relay = subprocess.Popen(
-                command, env=kept | environment, stdin=subprocess.PIPE, stdout=log, stderr=log, text=True
+                command, env=unset() | environment, stdin=subprocess.PIPE, stdout=log, stderr=log, text=True
             )
         relay.stdin.write(f"{postgres}\n")
         relay.stdin.close()

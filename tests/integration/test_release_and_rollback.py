@@ -5,15 +5,11 @@ Short form: 100 jobs a second for about 12 s. `PROOF=1` makes it about a minute.
 
 import os
 import shutil
-import sys
 import threading
 import time
 from collections import Counter
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
 from ledger import Bank, wait_for_end
 from processes import until
 

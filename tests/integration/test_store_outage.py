@@ -7,16 +7,12 @@ import contextlib
 import os
 import random
 import signal
-import sys
 import threading
 import time
 from collections import Counter
-from pathlib import Path
 
 import pika
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
 from ledger import Bank, answers, wait_for_end
 from processes import until
 from sqlalchemy import text
