@@ -15,6 +15,7 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -28,9 +29,10 @@ from deploy.setup import servers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
 CHECKOUT = Path(__file__).parents[1]
-NEEDS_SERVERS = {"broker_node", "database_server", "rabbitmq", "postgres", "stack"}
+NEEDS_SERVERS = {"broker_node", "database_server", "rabbitmq", "postgres", "database", "stack"}
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -111,15 +113,27 @@ def rabbitmq(broker_addresses: tuple[str, str], management: httpx.Client, names:
     management.delete(f"/api/vhosts/{vhost}").raise_for_status()
 
 
-@pytest.fixture
-def postgres(database_server: Stack, names: Iterator[str]) -> Iterator[str]:
-    """The SQLAlchemy URL of a fresh database."""
+@pytest.fixture(scope="session")
+def database(database_server: Stack, names: Iterator[str]) -> Callable[..., AbstractContextManager[str]]:
+    """Make a database of its own: with database(like="name of another") as url: its SQLAlchemy URL."""
     url = database_server.environment["DUTIFUL_STORE__URL"]
-    database = next(names)
-    with psycopg.connect(url.replace("+psycopg", "", 1), autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {database}")
-        yield url.rpartition("/")[0] + f"/{database}"
-        connection.execute(f"DROP DATABASE {database} WITH (FORCE)")
+
+    @contextmanager
+    def make(like: str = "template1") -> Iterator[str]:
+        name = next(names)
+        with psycopg.connect(url.replace("+psycopg", "", 1), autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE {like}")
+            yield url.rpartition("/")[0] + f"/{name}"
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+    return make
+
+
+@pytest.fixture
+def postgres(database: Callable[..., AbstractContextManager[str]]) -> Iterator[str]:
+    """The SQLAlchemy URL of a fresh database."""
+    with database() as url:
+        yield url
 
 
 @pytest.fixture

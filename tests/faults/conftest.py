@@ -173,3 +173,10 @@ def nodes_of_our_own(installed_servers, run_folder):
         pytest.skip("the RabbitMQ that was named is not ours to kill")
     numbers = itertools.count(1)
     return lambda names: running(run_folder / f"nodes-{next(numbers)}", names)
+
+
+@pytest.fixture(scope="session")
+def own_node(nodes_of_our_own):
+    """A RabbitMQ that tests may kill and starve; it runs again when they end."""
+    with nodes_of_our_own(["rabbit"]) as (node,):
+        yield node

@@ -15,7 +15,7 @@ from workers.store import tables
 
 PROOF = bool(os.environ.get("PROOF"))
 RESTARTS = 10 if PROOF else 3
-PREFETCHED = 500
+PREFETCHED = 500 if PROOF else 300
 THREADS = 8
 HANDED_BACK_SECONDS = 2
 

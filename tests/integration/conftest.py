@@ -8,6 +8,10 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from processes import SHOP, Queue, Worker
 
+from workers.rabbitmq import DutifulBroker
+from workers.store.engine import create_store_engine
+from workers.store.migrate import migrate
+
 
 @pytest.fixture
 def shop(rabbitmq):
@@ -45,3 +49,14 @@ def start_worker(environment, tmp_path):
     yield start
     for worker in started:
         worker.kill()
+
+
+@pytest.fixture
+def queues(environment):
+    """The shop's queues and its store are there, and no worker is."""
+    engine = create_store_engine(environment["DUTIFUL_STORE__URL"])
+    migrate(engine, package=None)
+    engine.dispose()
+    broker = DutifulBroker(url=environment["DUTIFUL_RABBITMQ__URL"], middleware=[])
+    broker.declare_queue("shop", ensure=True)
+    broker.close()

@@ -12,16 +12,18 @@ from pathlib import Path
 import pika
 
 ROOT = Path(__file__).parents[2]
+LONGEST_PAUSE_SECONDS = 0.25
 SHOP = Path(__file__).parent / "worker_site"
 DRAMATIQ = Path(sys.executable).with_name("dramatiq")
 
 
 def until(true, seconds=30, *, what="it did not happen", pause=0.05):
-    """Wait for something that must happen."""
+    """Wait for something that must happen. To look costs both sides, so what takes longer is looked at more rarely."""
     deadline = time.monotonic() + seconds
     while not (found := true()):
         assert time.monotonic() < deadline, f"{what} in {seconds} s"
         time.sleep(pause)
+        pause = min(1.2 * pause, LONGEST_PAUSE_SECONDS)
     return found
 
 

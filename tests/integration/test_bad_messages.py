@@ -1,6 +1,6 @@
 """Bad messages of every kind: no worker dies of one, each becomes a dead letter that says why, and good ones succeed.
 
-Short form: 300 messages. `PROOF=1` makes it 10,000. `SEED=` chooses others.
+Short form: 200 messages. `PROOF=1` makes it 10,000. `SEED=` chooses others.
 """
 
 import json
@@ -18,7 +18,7 @@ from processes import until
 
 PROOF = bool(os.environ.get("PROOF"))
 SEED = int(os.environ.get("SEED", "1"))
-BAD = 10_000 if PROOF else 300
+BAD = 10_000 if PROOF else 200
 GOOD_EVERY = 10
 REASONS = {"undecodable", "contract", "unknown_actor", "key_conflict"}
 TEN_MINUTES = 600_000

@@ -12,10 +12,6 @@ import pika
 import pytest
 from processes import ROOT, SHOP, Queue, envelope, unset, until
 
-from workers.rabbitmq import DutifulBroker
-from workers.store.engine import create_store_engine
-from workers.store.migrate import migrate
-
 DUTIFUL = Path(sys.executable).with_name("dutiful")
 PROOF = bool(os.environ.get("PROOF"))
 LISTINGS = 22 if PROOF else 8
@@ -113,17 +109,6 @@ def bury(shop, count, *, actor="good", generation=0, **headers):
 def order(shop):
     """The ids in the dead queue, in order; they are taken out."""
     return [properties.message_id for properties, _ in shop.dead()]
-
-
-@pytest.fixture
-def queues(environment):
-    """The queues and the store are there, and no worker is."""
-    engine = create_store_engine(environment["DUTIFUL_STORE__URL"])
-    migrate(engine, package=None)
-    engine.dispose()
-    broker = DutifulBroker(url=environment["DUTIFUL_RABBITMQ__URL"], middleware=[])
-    broker.declare_queue("shop", ensure=True)
-    broker.close()
 
 
 @pytest.mark.usefixtures("worker")

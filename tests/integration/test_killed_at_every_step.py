@@ -21,7 +21,7 @@ pytestmark = pytest.mark.broker
 
 PROOF = bool(os.environ.get("PROOF"))
 SEED = int(os.environ.get("SEED") or 20261122)
-SHORT = 6
+SHORT = 4
 SITE = Path(__file__).parent / "steps_site" / "steps.py"
 EFFECTS = {
     "pipeline": ["started", "part 1", "part 2"],

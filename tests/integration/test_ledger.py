@@ -1,6 +1,6 @@
 """Every key has exactly one effect, whatever is killed; without transaction(), each double names the kill behind it.
 
-Short form: 400 keys of each kind and four kills. `PROOF=1` makes it 10,000 and thirty; `SEED=` chooses other moments.
+Short form: 240 keys of each kind and four kills. `PROOF=1` makes it 10,000 and thirty; `SEED=` chooses other moments.
 """
 
 import os
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.broker
 
 PROOF = bool(os.environ.get("PROOF"))
 SEED = int(os.environ.get("SEED") or 20261122)
-KEYS, KILLS, RESTARTS = (10_000, 30, 5) if PROOF else (400, 4, 1)
+KEYS, KILLS, RESTARTS = (10_000, 30, 5) if PROOF else (240, 4, 1)
 WORKERS = 2
 
 

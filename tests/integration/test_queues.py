@@ -59,8 +59,8 @@ def test_a_fresh_vhost_is_listed_as_missing_and_nothing_is_made_by_looking(dutif
         channel.queue_declare("shop", passive=True)
 
 
+@pytest.mark.usefixtures("queues")
 def test_the_list_tells_ready_dead_delayed_and_what_it_can_t_know(dutiful, shop, channel):
-    dutiful("declare")
     for n in range(3):
         shop.publish(envelope("good", n=n))
     channel.basic_publish("", "shop.XQ", b"dead")
@@ -90,8 +90,8 @@ def test_the_list_tells_ready_dead_delayed_and_what_it_can_t_know(dutiful, shop,
     assert "undeliverable" not in told
 
 
+@pytest.mark.usefixtures("queues")
 def test_the_management_api_adds_what_is_not_settled(dutiful, shop, channel, management_url):
-    dutiful("declare")
     for n in range(3):
         shop.publish(envelope("good", n=n))
     channel.basic_qos(prefetch_count=2)
@@ -106,17 +106,16 @@ def test_the_management_api_adds_what_is_not_settled(dutiful, shop, channel, man
     assert (found["ready"], found["consumers"]) == (1, 1)
 
 
+@pytest.mark.usefixtures("queues")
 def test_a_management_api_that_does_not_answer_costs_only_its_own_numbers(dutiful):
-    dutiful("declare")
-
     status, said = dutiful("list", DUTIFUL_RABBITMQ__MANAGEMENT_URL="http://127.0.0.1:9")
 
     assert status == 0
     assert "management API can't be read" in said
 
 
+@pytest.mark.usefixtures("queues")
 def test_jobs_that_lost_their_queue_are_told_with_what_to_do(dutiful, channel):
-    dutiful("declare")
     channel.confirm_delivery()
     channel.basic_publish("dutiful.undeliverable", "", b"{}", mandatory=True)
 
@@ -125,25 +124,23 @@ def test_jobs_that_lost_their_queue_are_told_with_what_to_do(dutiful, channel):
     assert "Declare the queue again" in found
 
 
+@pytest.mark.usefixtures("queues")
 def test_what_was_declared_is_found_right(dutiful, management_url):
-    dutiful("declare")
-
     status, said = dutiful("verify", DUTIFUL_RABBITMQ__MANAGEMENT_URL=management_url)
 
     assert (status, said) == (0, "shop: nothing wrong was found\n")
 
 
+@pytest.mark.usefixtures("queues")
 def test_without_the_management_api_verify_says_what_it_did_not_check(dutiful):
-    dutiful("declare")
-
     status, said = dutiful("verify")
 
     assert status == 0
     assert "unknown: bindings and policies" in said
 
 
+@pytest.mark.usefixtures("queues")
 def test_a_missing_queue_is_wrong_and_verify_does_not_make_it(dutiful, channel):
-    dutiful("declare")
     channel.queue_delete("shop.XQ")
 
     status, said = dutiful("verify")
@@ -155,8 +152,8 @@ def test_a_missing_queue_is_wrong_and_verify_does_not_make_it(dutiful, channel):
     assert dutiful("verify")[0] == 0
 
 
+@pytest.mark.usefixtures("queues")
 def test_a_queue_with_other_arguments_is_wrong_and_verify_names_the_argument(dutiful, channel):
-    dutiful("declare")
     channel.queue_delete("shop")
     channel.queue_delete("dutiful.delay.03")
     channel.queue_declare("shop", durable=True)
@@ -195,8 +192,8 @@ def test_the_management_api_names_every_argument_that_differs(dutiful, channel, 
     assert "and 54 more\n  mend: dutiful queues declare" in said
 
 
+@pytest.mark.usefixtures("queues")
 def test_a_missing_binding_is_wrong(dutiful, channel, management_url):
-    dutiful("declare")
     channel.queue_unbind("shop", "dutiful.jobs", "shop")
 
     status, said = dutiful("verify", DUTIFUL_RABBITMQ__MANAGEMENT_URL=management_url)
@@ -205,8 +202,8 @@ def test_a_missing_binding_is_wrong(dutiful, channel, management_url):
     assert "queue shop: expected bound to dutiful.jobs by shop" in said
 
 
+@pytest.mark.usefixtures("queues")
 def test_a_policy_that_breaks_a_promise_is_a_warning(dutiful, management, management_url, rabbitmq):
-    dutiful("declare")
     vhost = rabbitmq.rpartition("/")[2]
     for name, rules in {"^shop$": {"max-length": 9, "delivery-limit": 5}, "XQ$": {"message-ttl": 60000}}.items():
         management.put(
