@@ -36,10 +36,26 @@ NEEDS_SERVERS = {"broker_node", "database_server", "rabbitmq", "postgres", "data
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
         if NEEDS_SERVERS & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.broker)
+    items[:] = spread(items, getattr(config, "workerinput", {}).get("workercount", 1))
+
+
+def spread(items: list[pytest.Item], processes: int) -> list[pytest.Item]:
+    """Order tests so that each process, which gets an equal part of them, begins with its share of the long ones."""
+    long, others = [], []
+    for item in items:
+        (long if item.get_closest_marker("long") else others).append(item)
+    ordered: list[pytest.Item] = []
+    for place in range(processes):
+        ordered += long[place::processes]
+        end = len(items) * (place + 1) // processes
+        more = max(0, end - len(ordered))
+        ordered += others[:more]
+        del others[:more]
+    return ordered
 
 
 @pytest.fixture(scope="session")

@@ -196,6 +196,7 @@ def count_unsettled(vhost):
     return vhost.client.get(f"/api/queues/{vhost.name}/shop").raise_for_status().json().get("messages")
 
 
+@pytest.mark.long
 @pytest.mark.timeout(180)
 def test_a_job_that_outlives_a_reconnect_acknowledges_another_message(start, shop, vhost):
     """test_worker_faults.py: test_a_job_that_outlives_a_reconnect_acknowledges_no_other_message."""

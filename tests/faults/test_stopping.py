@@ -71,6 +71,7 @@ def stop(worker, brief, published):
     return asked
 
 
+@pytest.mark.long
 @pytest.mark.timeout(120 + 30 * RESTARTS)
 def test_restarts_with_hundreds_of_short_jobs_prefetched_cost_nothing(start, shop, brief, unended, tmp_path):
     published = 0

@@ -236,6 +236,7 @@ def test_a_feed_imported_twice_ends_in_the_same_rows(engine, environment, feed, 
     assert set(payloads) == {None}
 
 
+@pytest.mark.long
 def test_a_worker_killed_again_and_again_ends_in_the_same_rows(engine, environment, feed, start_worker):
     publish(environment, feed)
     worker = start_worker()

@@ -53,6 +53,7 @@ def broken_checks(words):
     return re.findall(r"^ +BROKEN +(.+)$", words, re.MULTILINE)
 
 
+@pytest.mark.long
 def test_the_demo_holds(demo):
     status, words = demo()
     assert status == 0, words
@@ -61,6 +62,7 @@ def test_the_demo_holds(demo):
     assert "duplicates suppressed" in words
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("sabotage", "noticed"),
     [

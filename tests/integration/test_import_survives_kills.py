@@ -122,6 +122,7 @@ def wait_until(true, seconds, explain):
         time.sleep(0.1)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(3000 if PROOF else 400)
 def test_killing_any_process_at_any_moment_changes_no_row(site):
     chance = random.Random(SEED)

@@ -17,7 +17,7 @@ from sqlalchemy.exc import OperationalError
 
 from workers.store.engine import create_store_engine, read_only
 
-pytestmark = pytest.mark.broker
+pytestmark = [pytest.mark.broker, pytest.mark.long]
 
 PROOF = bool(os.environ.get("PROOF"))
 SEED = int(os.environ.get("SEED") or 20261122)

@@ -13,7 +13,7 @@ import pytest
 from ledger import Bank, answers, wait_for_end
 from processes import until
 
-pytestmark = pytest.mark.broker
+pytestmark = [pytest.mark.broker, pytest.mark.long]
 
 PROOF = bool(os.environ.get("PROOF"))
 SEED = int(os.environ.get("SEED") or 20261122)

@@ -16,7 +16,7 @@ from processes import until
 
 from deploy.local import ports
 
-pytestmark = pytest.mark.broker
+pytestmark = [pytest.mark.broker, pytest.mark.long]
 
 PROOF = bool(os.environ.get("PROOF"))
 SEED = int(os.environ.get("SEED") or 20261122)

@@ -79,6 +79,7 @@ def place_orders(engine, numbers):
         connection.execute(insert(tables.publisher_outbox), rows)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_every_row_is_published_and_every_job_takes_effect_once(engine, start_relay, environment, tmp_path):
     chance = random.Random(4)

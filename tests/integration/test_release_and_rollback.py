@@ -15,7 +15,7 @@ from processes import until
 
 from workers.store import migrate
 
-pytestmark = pytest.mark.broker
+pytestmark = [pytest.mark.broker, pytest.mark.long]
 
 PROOF = bool(os.environ.get("PROOF"))
 JOBS_A_SECOND = 300 if PROOF else 40

@@ -22,7 +22,7 @@ from workers.errors import StoreUnavailable
 from workers.store import postgresql
 from workers.store.engine import begin, outages
 
-pytestmark = pytest.mark.broker
+pytestmark = [pytest.mark.broker, pytest.mark.long]
 
 PROOF = bool(os.environ.get("PROOF"))
 SEED = int(os.environ.get("SEED") or 20261122)
