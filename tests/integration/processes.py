@@ -13,6 +13,7 @@ import pika
 
 ROOT = Path(__file__).parents[2]
 LONGEST_PAUSE_SECONDS = 0.25
+ONLOOKER = "onlooker"  # what RabbitMQ calls the connections of those who look from outside
 SHOP = Path(__file__).parent / "worker_site"
 DRAMATIQ = Path(sys.executable).with_name("dramatiq")
 
@@ -83,8 +84,13 @@ class Queue:
     def __init__(self, url, name):
         self.url, self.name = url, name
 
+    def _connect(self):
+        parameters = pika.URLParameters(self.url)
+        parameters.client_properties = {"connection_name": ONLOOKER}
+        return pika.BlockingConnection(parameters)
+
     def publish(self, *bodies, headers=None, exchange="dutiful.jobs"):
-        with pika.BlockingConnection(pika.URLParameters(self.url)) as connection:
+        with self._connect() as connection:
             channel = connection.channel()
             channel.confirm_delivery()
             properties = pika.BasicProperties(delivery_mode=2, headers=headers)
@@ -92,7 +98,7 @@ class Queue:
                 channel.basic_publish(exchange, self.name, body, properties, mandatory=True)
 
     def count(self, name=None):
-        with pika.BlockingConnection(pika.URLParameters(self.url)) as connection:
+        with self._connect() as connection:
             return connection.channel().queue_declare(name or self.name, passive=True).method.message_count
 
     def exists(self):
@@ -105,7 +111,7 @@ class Queue:
     def dead(self):
         """Take every dead letter: (properties, body)."""
         letters = []
-        with pika.BlockingConnection(pika.URLParameters(self.url)) as connection:
+        with self._connect() as connection:
             channel = connection.channel()
             while (found := channel.basic_get(f"{self.name}.XQ", auto_ack=True))[0] is not None:
                 letters.append((found[1], found[2]))
