@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
 CHECKOUT = Path(__file__).parents[1]
-NEEDS_SERVERS = {"broker_node", "database_server", "rabbitmq", "postgres", "database", "stack"}
+NEEDS_SERVERS = {"broker_node", "database_server", "rabbitmq", "postgres", "make_database", "stack"}
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -130,8 +130,8 @@ def rabbitmq(broker_addresses: tuple[str, str], management: httpx.Client, names:
 
 
 @pytest.fixture(scope="session")
-def database(database_server: Stack, names: Iterator[str]) -> Callable[..., AbstractContextManager[str]]:
-    """Make a database of its own: with database(like="name of another") as url: its SQLAlchemy URL."""
+def make_database(database_server: Stack, names: Iterator[str]) -> Callable[..., AbstractContextManager[str]]:
+    """Make a database of its own: with make_database(like="name of another") as url: its SQLAlchemy URL."""
     url = database_server.environment["DUTIFUL_STORE__URL"]
 
     @contextmanager
@@ -146,9 +146,9 @@ def database(database_server: Stack, names: Iterator[str]) -> Callable[..., Abst
 
 
 @pytest.fixture
-def postgres(database: Callable[..., AbstractContextManager[str]]) -> Iterator[str]:
+def postgres(make_database: Callable[..., AbstractContextManager[str]]) -> Iterator[str]:
     """The SQLAlchemy URL of a fresh database."""
-    with database() as url:
+    with make_database() as url:
         yield url
 
 

@@ -53,9 +53,9 @@ def empty_engine(postgres):
 
 
 @pytest.fixture(scope="session")
-def migrated(database):
+def migrated(make_database):
     """The name of a database with the newest tables, to be copied: that is faster than to migrate anew."""
-    with database() as url:
+    with make_database() as url:
         engine = create_store_engine(url)
         migrate(engine, package=None)
         engine.dispose()
@@ -63,8 +63,8 @@ def migrated(database):
 
 
 @pytest.fixture
-def engine(database, migrated):
-    with database(like=migrated) as url:
+def engine(make_database, migrated):
+    with make_database(like=migrated) as url:
         engine = create_store_engine(url)
         yield engine
         engine.dispose()
