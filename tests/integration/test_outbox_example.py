@@ -11,10 +11,8 @@ from pathlib import Path
 
 import httpx
 import pytest
+from processes import ROOT, Worker, unset, until
 from sqlalchemy import create_engine, text
-
-sys.path.insert(0, str(Path(__file__).parent))
-from processes import ROOT, Worker, until
 
 PAGE = (ROOT / "docs/outbox.md").read_text()
 FILES = re.findall(r"^```python title=(\S+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
@@ -53,10 +51,9 @@ def shop(request, site, postgres, rabbitmq, tmp_path):
         "SHOP_DATABASE": database,
         "PYTHONPATH": f"{site}{os.pathsep}{ROOT}",
     }
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("DUTIFUL_", "SITE_"))}
 
     def run(*command):
-        return subprocess.run(command, cwd=site, env=kept | environment, capture_output=True, text=True, check=False)
+        return subprocess.run(command, cwd=site, env=unset() | environment, capture_output=True, text=True, check=False)
 
     def dutiful(*arguments):
         done = run(str(DUTIFUL), *arguments)

@@ -221,6 +221,7 @@ def test_a_due_tick_is_in_its_queue_once_with_two_schedulers(start, environment,
     store.dispose()
 
 
+@pytest.mark.long
 def test_ticks_wait_for_a_rabbitmq_that_is_away_at_the_start_and_again_later(
     start, environment, store, rabbitmq, queue
 ):
