@@ -81,6 +81,7 @@ lock: $(STAMP) ## write the lock files anew from pyproject.toml
 
 dashboards: $(STAMP) ## write dashboards and alert rules anew from grafana/*.py and deploy/prometheus/*.py
 	$(BIN)/python -m deploy.prometheus
+	$(BIN)/python -W ignore::DeprecationWarning -m grafana
 
 clean: ## remove environments, data and caches; refused while a stack runs
 	@if [ -x $(BIN)/python ]; then $(STACK) clean; fi
