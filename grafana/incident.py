@@ -45,8 +45,8 @@ def _answers() -> list:
         ),
         number(
             "Is it slow?",
-            f"95 of 100 jobs begin within this time. Good: below {_OBJECTIVES.slow_wait:.0f} s. Above: more workers, or "
-            "see whether one actor became slow.",
+            f"95 of 100 jobs begin within this time. Good: below {_OBJECTIVES.slow_wait:.0f} s. Above: more workers, "
+            "or see whether one actor became slow.",
             quantile(0.95, "dutiful_job_wait_seconds", window="5m", labels='queue=~"$queue"'),
             "s",
             (_OBJECTIVES.slow_wait / 6, ORANGE),
@@ -54,8 +54,8 @@ def _answers() -> list:
         ),
         number(
             "Are jobs failing?",
-            f"Share of the jobs that ended as dead letters in five minutes. Good: below {_OBJECTIVES.failed_share:.0%}. "
-            "Above: dutiful dead-letters list --group.",
+            f"Share of the jobs that ended as dead letters in five minutes. Good: below {_OBJECTIVES.failed_share:.0%}."
+            " Above: dutiful dead-letters list --group.",
             _failed(),
             "percentunit",
             (_OBJECTIVES.failed_share, ORANGE),
