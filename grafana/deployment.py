@@ -7,11 +7,13 @@ from grafana_foundation_sdk.builders import dashboard
 from grafana.frame import frame
 from grafana.panels import HERE, ORANGE, gauge, lines, number, rows
 
-_VERSION = f"on (instance) group_left (version) max by (instance, version) ({HERE})"
+_VERSION = f"on (instance) group_left (version, revision) max by (instance, version, revision) ({HERE})"
+
+_LEGEND = "{{version}} {{revision}}"
 
 
 def _by_version(series: str) -> str:
-    return f"sum by (version) (rate({series}[$__rate_interval]) * {_VERSION})"
+    return f"sum by (version, revision) (rate({series}[$__rate_interval]) * {_VERSION})"
 
 
 def build() -> dashboard.Dashboard:
@@ -22,7 +24,7 @@ def build() -> dashboard.Dashboard:
         number(
             "Versions that run",
             "Good: 1. More while a deployment goes on.",
-            f"count(group by (version) ({HERE})) or vector(0)",
+            f"count(group by (version, revision) ({HERE})) or vector(0)",
             "short",
             (2, ORANGE),
         ),
@@ -37,25 +39,28 @@ def build() -> dashboard.Dashboard:
             "Versions",
             "Which instance runs which version. Good: one version.",
             "short",
-            f"max by (instance, version, environment) ({HERE})",
+            f"max by (instance, version, revision, environment) ({HERE})",
         ),
         lines(
             "Jobs that ended, by version",
             "Good: the new version takes over from the old one, and as many end as before.",
             "ops",
-            (ended, "{{version}}"),
+            (ended, _LEGEND),
         ),
         lines(
             "Failed, by version",
             "Share of dead letters. Good: the new version's is not above the old one's.",
             "percentunit",
-            (f"({dead} / ({ended} > 0)) or vector(0)", "{{version}}"),
+            (f"({dead} / ({ended} > 0)) or vector(0)", _LEGEND),
         ),
         lines(
             "Run time, by version",
             "95 of 100 attempts end within it. Good: the new version's is not above the old one's.",
             "s",
-            (f"(histogram_quantile(0.95, sum by (le, version) ({buckets})) >= 0) or vector(0)", "{{version}}"),
+            (
+                f"(histogram_quantile(0.95, sum by (le, version, revision) ({buckets})) >= 0) or vector(0)",
+                _LEGEND,
+            ),
         ),
         lines(
             "Restarts",

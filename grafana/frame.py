@@ -12,7 +12,7 @@ from grafana_foundation_sdk.models import dashboard as model
 from deploy.prometheus.thresholds import RUNBOOKS
 from grafana.panels import HERE, SOURCE
 
-DEPLOYED = f"count by (version) ({HERE}) unless count by (version) ({HERE} offset 1m)"
+DEPLOYED = f"count by (version, revision) ({HERE}) unless count by (version, revision) ({HERE} offset 1m)"
 
 
 def frame(title: str, uid: str, says: str, *variables: str) -> dashboard.Dashboard:
@@ -48,7 +48,7 @@ def frame(title: str, uid: str, says: str, *variables: str) -> dashboard.Dashboa
             .enable(True)
             .icon_color("blue")
             .expr(DEPLOYED)
-            .title_format("version {{version}}")
+            .title_format("{{version}} {{revision}}")
             .step("60s")
         )
     )

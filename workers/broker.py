@@ -34,6 +34,7 @@ def build_middleware(chosen: Settings, engine: Engine) -> list[Middleware]:
             port=chosen.metrics.port if chosen.metrics.port is not None else 9191,
             directory=chosen.metrics.directory,
             environment=chosen.environment,
+            revision=chosen.revision,
         ),
         JobLog(
             level=chosen.logs.level,

@@ -71,17 +71,20 @@ class Beat(threading.Thread):
 
     Parameters:
       worker: Dramatiq's.
+      add_up: called at each beat, to show what was counted.
     """
 
-    def __init__(self, worker: Any) -> None:
+    def __init__(self, worker: Any, add_up: Callable[[], None]) -> None:
         super().__init__(name="dutiful-beat", daemon=True)
         self.worker = worker
+        self.add_up = add_up
         self.path = shared() / f"beat-{os.getpid()}.json"
         self._stopping = threading.Event()
 
     def run(self) -> None:
         """Beat until stopped."""
         while not self._stopping.wait(_BEAT_SECONDS):
+            self.add_up()
             threads = self.worker.workers
             state = {
                 "threads": len(threads),

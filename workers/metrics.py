@@ -3,7 +3,9 @@
 Import it late: prometheus_client decides at its own import whether counters are shared between processes.
 """
 
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Counter, Gauge
+
+from workers.histogram import Histogram
 
 _JOB = ["queue", "actor"]
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900, 3600)
@@ -70,5 +72,9 @@ worker_beat = Gauge(
 worker_memory = Gauge(
     "dutiful_worker_memory_bytes", "Resident memory of the largest worker process.", multiprocess_mode="livemax"
 )
-actor_info = Gauge("dutiful_actor_info", "One for each actor.", ["actor", "queue", "owner"], multiprocess_mode="max")
-build_info = Gauge("dutiful_build_info", "What runs here.", ["version", "environment"], multiprocess_mode="max")
+actor_info = Gauge(
+    "dutiful_actor_info", "One for each actor.", ["actor", "queue", "owner"], multiprocess_mode="livemax"
+)
+build_info = Gauge(
+    "dutiful_build_info", "What runs here.", ["version", "revision", "environment"], multiprocess_mode="livemax"
+)

@@ -185,7 +185,7 @@ def _ending_badly(chosen: Thresholds) -> list[Alert]:
         Alert(
             name="DutifulFailingSinceDeploy",
             expr=f"{share}\n    > {chosen.deploy_factor} * ({before}) + {chosen.deploy_more}\n"
-            "  and on () count(group by (version) (max_over_time(dutiful_build_info[1h]))) > 1",
+            "  and on () count(group by (version, revision) (max_over_time(dutiful_build_info[1h]))) > 1",
             lasts="5m",
             severity="ticket",
             summary="More jobs fail since the last deployment.",
@@ -273,7 +273,7 @@ def _processes(chosen: Thresholds) -> list[Alert]:
         ),
         Alert(
             name="DutifulVersionsMixed",
-            expr='count(group by (version) (dutiful_build_info{job="worker"})) > 1',
+            expr='count(group by (version, revision) (dutiful_build_info{job="worker"})) > 1',
             lasts=f"{chosen.mixed_versions_minutes}m",
             severity="ticket",
             summary="Workers of several versions run.",

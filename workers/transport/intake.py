@@ -1,7 +1,7 @@
 """The intake hands out messages from RabbitMQ while a thread is idle, and settles them where they came from."""
 
 import threading
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final
@@ -69,20 +69,18 @@ class Intake:
         self.link.call(partial(self._end, subscription))
 
     def settle(self, arrival: Arrival, *, accepted: bool) -> None:
-        """Acknowledge a message, or hand it back. On a channel that is gone, nothing happens and it is counted."""
+        """Acknowledge a message, or hand it back. On a channel that is gone, nothing happens and it is counted.
+
+        It takes no lock where jobs are short, because eight threads would soon do nothing but hand it to each other.
+        """
+        self._settled.append((arrival, accepted))
         subscription = arrival.stream.subscription
-        with self.lock:
-            subscription.room.taken -= 1
-            if not subscription.depth.is_shared:
-                self._tell(subscription)
-            elif self._subscriptions:
+        if subscription.depth.is_shared:
+            with self.lock:
+                subscription.room.taken -= 1
                 self._tell_the_next()
-            if arrival.stream.is_gone:
-                self.stale_settlements += 1
-                return
-            self._settled.append((arrival, accepted))
-            due, self._flush_is_due = not self._flush_is_due, True
-        if due:
+        if not self._flush_is_due:
+            self._flush_is_due = True
             self.link.call(self._flush)
 
     def waiting_since(self, queue: str) -> float | None:
@@ -132,6 +130,7 @@ class Intake:
 
     def _lost(self, _reason: BaseException) -> None:
         self._connection = None
+        self._flush_is_due = False  # an error on this thread may have taken the next look with it
         with self.lock:
             for subscription in self._subscriptions.values():
                 subscription.is_opening = False
@@ -181,15 +180,19 @@ class Intake:
             self._tell(subscription)
 
     def _flush(self) -> None:
-        with self.lock:
-            settled, self._settled = self._settled, deque()
-            # While there is something at every look, nobody has to wake this thread for it.
-            self._flush_is_due = bool(settled)
+        settled = [self._settled.popleft() for _ in range(len(self._settled))]
+        # While there is something at every look, nobody has to wake this thread for it.
+        self._flush_is_due = bool(settled)
         if settled:
             self.link.later(_FLUSH_SECONDS, self._flush)
+        elif self._settled:  # it came between the two, and saw that this was due
+            self.link.call(self._flush)
+        self._make_room([arrival.stream.subscription for arrival, _ in settled])
         accepted: dict[Stream, list[int]] = {}
         for arrival, is_accepted in settled:
             stream = arrival.stream
+            if stream.is_gone:
+                self.stale_settlements += 1
             if stream.is_gone or arrival.tag not in stream.open:
                 continue
             if is_accepted:
@@ -201,6 +204,13 @@ class Intake:
                 self.link.later(_HAND_BACK_SECONDS, partial(self._hand_back, stream, arrival.tag))
         for stream, tags in accepted.items():
             self._acknowledge(stream, tags)
+
+    def _make_room(self, subscriptions: list[Subscription]) -> None:
+        """For those with a room of their own; the others had it at once, since a thread is idle."""
+        with self.lock:
+            for subscription, count in Counter(each for each in subscriptions if not each.depth.is_shared).items():
+                subscription.room.taken -= count
+                self._tell(subscription)
 
     def _acknowledge(self, stream: Stream, tags: list[int]) -> None:
         """Acknowledge tags, with one frame for all of those below which nothing is open."""

@@ -11,7 +11,8 @@ from typing import Any, Final
 
 import pika
 
-from workers.errors import BrokerBlocked, BrokerUnreachable, PublishRefused
+from workers.errors import BrokerUnreachable, PublishRefused
+from workers.transport import refusal
 from workers.transport.connection import Link, Question
 from workers.transport.post import Post
 
@@ -47,6 +48,7 @@ class Publisher:
         self.is_blocked = False  # RabbitMQ has too little memory or disk, and takes no messages
         self._drain_is_next = False
         self._reason: BaseException | None = None
+        self._round = 0
         self.link = Link(hosts, name=name, opened=self._opened, lost=self._lost)
 
     def publish(self, posts: Iterable[Post]) -> None:
@@ -106,7 +108,7 @@ class Publisher:
             first, self._started = not self._started, True
         if first:
             self.link.start()
-            self.link.call(self._check)
+            self.link.call(partial(self._check, self._round))
 
     # From here on, everything runs on the link's thread.
 
@@ -147,6 +149,8 @@ class Publisher:
     def _lost(self, reason: BaseException) -> None:
         self._connection = None
         self._forget(reason)
+        self._round += 1
+        self._check(self._round)  # an error on this thread may have taken the next one with it
         if isinstance(reason, _HOPELESS):
             questions, self._questions = self._questions, []
             for question in questions:
@@ -220,8 +224,10 @@ class Publisher:
         self.is_blocked = False
         self._drain()
 
-    def _check(self) -> None:
-        """Give up on what is past its deadline."""
+    def _check(self, number: int) -> None:
+        """Give up on what is past its deadline, and look again, unless another round of checks has begun."""
+        if number != self._round:
+            return
         now = time.monotonic()
         for tag in [tag for tag, post in self._unconfirmed.items() if post.deadline <= now]:
             post = self._unconfirmed.pop(tag)
@@ -233,18 +239,12 @@ class Publisher:
                 self._room.notify_all()
         for post in late:
             self._give_up(post)
-        self.link.later(_CHECK_SECONDS, self._check)
+        self.link.later(_CHECK_SECONDS, partial(self._check, number))
 
     def _give_up(self, post: Post) -> None:
         if post.sent:
             post.lose(f"the connection was lost: {self._reason!r}")
         elif self.is_blocked:
-            post.fail(
-                BrokerBlocked(
-                    "RabbitMQ takes no messages, so nothing was sent",
-                    expected="a broker without a memory or disk alarm",
-                    received=f"connection.blocked, {post.where}",
-                )
-            )
+            post.fail(refusal.blocked(post.where))
         else:
             post.fail(self.unreachable())

@@ -83,7 +83,7 @@ def test_a_beat_tells_of_live_threads_then_of_a_dead_one_and_leaves_in_order(tmp
     broker.declare_queue("shop")
     worker = dramatiq.Worker(broker, worker_timeout=10, worker_threads=2)
     worker.start()
-    beat = exposition.Beat(worker)
+    beat = exposition.Beat(worker, lambda: None)
     beat.start()
     try:
         until(lambda: exposition.worker_problems(tmp_path) == [])
