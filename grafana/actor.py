@@ -5,7 +5,7 @@ from __future__ import annotations
 from grafana_foundation_sdk.builders import dashboard
 
 from grafana.frame import frame
-from grafana.panels import gauge, lines, quantile, rate, rows
+from grafana.panels import gauge, happened, lines, quantile, rate, rows
 
 _OWN = 'queue=~"$queue",actor=~"$actor"'
 _ANY = 'actor=~"$actor"'
@@ -13,6 +13,10 @@ _ANY = 'actor=~"$actor"'
 
 def _counted(name: str, by: str, labels: str = _OWN) -> tuple[str, str]:
     return f"sum by ({by}) ({rate(f'{name}{{{labels}}}')}) or vector(0)", f"{{{{{by}}}}}"
+
+
+def _rare(name: str, by: str, labels: str = _OWN) -> tuple[str, str]:
+    return f"sum by ({by}) ({happened(f'{name}{{{labels}}}')}) or vector(0)", f"{{{{{by}}}}}"
 
 
 def _quantiles(histogram: str) -> list[tuple[str, str]]:
@@ -51,27 +55,27 @@ def build() -> dashboard.Dashboard:
         ),
         lines(
             "Exceptions",
-            "By class. Good: 0.",
-            "ops",
-            _counted("dutiful_job_exceptions_total", "exception", _ANY),
+            "In five minutes, by class. Good: 0.",
+            "short",
+            _rare("dutiful_job_exceptions_total", "exception", _ANY),
         ),
         lines(
             "Stopped at the limit",
-            "Attempts that ran into their time limit. Good: 0.",
-            "ops",
-            _counted("dutiful_job_exceptions_total", "actor", f'{_ANY},exception="TimeLimitExceeded"'),
+            "Attempts that ran into their time limit in five minutes. Good: 0.",
+            "short",
+            _rare("dutiful_job_exceptions_total", "actor", f'{_ANY},exception="TimeLimitExceeded"'),
         ),
         lines(
             "Dead letters",
-            "That were added, by reason. Good: 0.",
-            "ops",
-            _counted("dutiful_jobs_dead_lettered_total", "reason"),
+            "That were added in five minutes, by reason. Good: 0.",
+            "short",
+            _rare("dutiful_jobs_dead_lettered_total", "reason"),
         ),
         lines(
             "Put back",
-            "Without spending an attempt, by why. Good: 0, or a few with still_running.",
-            "ops",
-            _counted("dutiful_jobs_deferred_total", "why"),
+            "In five minutes, without spending an attempt. Good: 0, or a few with still_running.",
+            "short",
+            _rare("dutiful_jobs_deferred_total", "why"),
         ),
         lines(
             "Handed out again",

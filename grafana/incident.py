@@ -6,7 +6,7 @@ from grafana_foundation_sdk.builders import dashboard
 
 from deploy.prometheus.thresholds import RUNBOOKS, Thresholds
 from grafana.frame import frame
-from grafana.panels import GREEN, ORANGE, RED, gauge, lines, number, quantile, rate, rows, share
+from grafana.panels import GREEN, ORANGE, RED, gauge, happened, lines, number, quantile, rate, rows, share
 
 _ENDED = 'dutiful_jobs_finished_total{queue=~"$queue"}'
 _DEAD = 'dutiful_jobs_finished_total{queue=~"$queue",outcome="dead"}'
@@ -124,9 +124,9 @@ def _jobs() -> list:
         ),
         lines(
             "Exceptions",
-            "What attempts raised, by class. Good: 0. Retries count here, and may end well.",
-            "ops",
-            (f"sum by (exception) ({rate('dutiful_job_exceptions_total')}) or vector(0)", "{{exception}}"),
+            "What attempts raised in five minutes, by class. Good: 0. Retries count here, and may end well.",
+            "short",
+            (f"sum by (exception) ({happened('dutiful_job_exceptions_total')}) or vector(0)", "{{exception}}"),
         ),
     ]
 
@@ -155,9 +155,9 @@ def _queues() -> list:
         ),
         lines(
             "Put back",
-            "Jobs put back without spending an attempt, by why. Good: 0, or a few with still_running.",
-            "ops",
-            (f"sum by (why) ({rate('dutiful_jobs_deferred_total')}) or vector(0)", "{{why}}"),
+            "Jobs put back in five minutes, without spending an attempt. Good: 0, or a few with still_running.",
+            "short",
+            (f"sum by (why) ({happened('dutiful_jobs_deferred_total')}) or vector(0)", "{{why}}"),
         ),
     ]
 

@@ -21,6 +21,14 @@ def rate(series: str, window: str = "$__rate_interval") -> str:
     return f"(rate({series}[{window}]) and on (instance) {HERE})"
 
 
+def happened(series: str) -> str:
+    """How often something rare happened in five minutes.
+
+    A series with a rare label is born with its first count, which neither rate() nor increase() can see.
+    """
+    return f"((increase({series}[5m]) > 0 or ({series} unless {series} offset 5m)) and on (instance) {HERE})"
+
+
 def gauge(series: str) -> str:
     """A gauge of the workers of the chosen environment."""
     return f"({series} and on (instance) {HERE})"
