@@ -27,13 +27,15 @@ class JobMetrics(Middleware):
       host, port: where /metrics and /health are served, once for all processes of one `dramatiq` command.
       directory: where the processes leave their counters; None: a folder of this command's own.
       environment: development, staging or production.
+      revision: which revision of the code runs.
     """
 
-    def __init__(self, *, host: str, port: int, directory: Path | None, environment: str) -> None:
+    def __init__(self, *, host: str, port: int, directory: Path | None, environment: str, revision: str) -> None:
         self.host = host
         self.port = port
         self.directory = directory
         self.environment = environment
+        self.revision = revision
         self.beat: exposition.Beat | None = None
 
     @cached_property
@@ -53,7 +55,7 @@ class JobMetrics(Middleware):
         exposition.share(self.directory or exposition.default_directory(os.getppid()))
         from workers import metrics  # noqa: PLC0415  not before share()
 
-        metrics.build_info.labels(version("dutiful"), self.environment).set(1)
+        metrics.build_info.labels(version("dutiful"), self.revision, self.environment).set(1)
         for actor in broker.actors.values():
             owner = actor.card.owner if isinstance(actor, Actor) else ""
             metrics.actor_info.labels(actor.actor_name, actor.queue_name, owner).set(1)

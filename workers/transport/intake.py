@@ -83,6 +83,15 @@ class Intake:
             self._flush_is_due = True
             self.link.call(self._flush)
 
+    def waiting_since(self, queue: str) -> float | None:
+        """When the first message that waits here for a thread was sent, in seconds since 1970; None: nothing waits."""
+        with self.lock:
+            subscription = self._subscriptions.get(queue)
+            first = next(iter(subscription.waiting), None) if subscription else None
+        if first is None:
+            return None
+        return float(first.properties.timestamp or 0)  # another language's client may not say it
+
     def stop(self) -> None:
         """Fetch no more, and hand back at once what waits here. What was handed out can still be settled."""
         with self.lock:

@@ -45,7 +45,7 @@ class Publisher:
         self._channel: Any = None
         self._questions: list[Question] = []
         self._next_tag = 1
-        self._blocked = False
+        self.is_blocked = False  # RabbitMQ has too little memory or disk, and takes no messages
         self._drain_is_next = False
         self._reason: BaseException | None = None
         self._round = 0
@@ -127,7 +127,7 @@ class Publisher:
         channel.confirm_delivery(self._on_confirm, callback=lambda _: self._ready(channel))
 
     def _ready(self, channel: Any) -> None:
-        self._channel, self._next_tag, self._blocked = channel, 1, False
+        self._channel, self._next_tag, self.is_blocked = channel, 1, False
         self._drain()
 
     def _channel_closed(self, channel: Any, reason: BaseException) -> None:
@@ -165,7 +165,7 @@ class Publisher:
 
     def _forget(self, reason: BaseException) -> None:
         self._reason = reason
-        self._channel, self._blocked = None, False
+        self._channel, self.is_blocked = None, False
         lost, self._unconfirmed = self._unconfirmed, OrderedDict()
         with self._room:
             self._waiting.extendleft(post for post in reversed(lost.values()) if post.repeatable)
@@ -176,7 +176,7 @@ class Publisher:
     def _drain(self) -> None:
         with self._room:
             self._drain_is_due = self._drain_is_next = False
-            if self._channel is None or self._blocked:
+            if self._channel is None or self.is_blocked:
                 return
             posts = [self._waiting.popleft() for _ in range(min(len(self._waiting), _WINDOW - len(self._unconfirmed)))]
             self._room.notify_all()
@@ -218,10 +218,10 @@ class Publisher:
                 return
 
     def _on_blocked(self, _connection: Any, _method: Any) -> None:
-        self._blocked = True
+        self.is_blocked = True
 
     def _on_unblocked(self, _connection: Any, _method: Any) -> None:
-        self._blocked = False
+        self.is_blocked = False
         self._drain()
 
     def _check(self, number: int) -> None:
@@ -244,7 +244,7 @@ class Publisher:
     def _give_up(self, post: Post) -> None:
         if post.sent:
             post.lose(f"the connection was lost: {self._reason!r}")
-        elif self._blocked:
+        elif self.is_blocked:
             post.fail(refusal.blocked(post.where))
         else:
             post.fail(self.unreachable())

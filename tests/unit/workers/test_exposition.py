@@ -128,7 +128,7 @@ def test_another_path_is_404_and_names_those_that_are_there(serve):
     answer = httpx.get(f"{serve()}/metricz")
 
     assert answer.status_code == 404
-    assert "/metrics, /health or /health/live" in answer.text
+    assert "/metrics, /health, /health/live or /health/progress" in answer.text
 
 
 def test_a_client_that_hangs_up_leaves_no_traceback_and_hurts_nobody(serve, capfd):
