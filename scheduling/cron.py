@@ -85,6 +85,14 @@ class Cron:
             raise self._refusal(f"a due time within {_YEARS} years of {moment}", repr(self.spec))
         return due
 
+    def due_between(self, after: datetime, until: datetime) -> Iterator[datetime]:
+        """Every due time that is later than one moment and not later than the other, ascending, in UTC."""
+        until = self._utc(until)
+        for due in self._due_after(self._utc(after)):
+            if due > until:
+                return
+            yield due
+
     def latest_due(self, after: datetime, until: datetime) -> datetime | None:
         """The last due time that is later than one moment and not later than the other, in UTC."""
         after, until = self._utc(after), self._utc(until)
@@ -94,10 +102,8 @@ class Cron:
             # The newest stretch first: nobody wants every minute of a year walked to find the last.
             start = max(after, until - window)
             latest = None
-            for due in self._due_after(start):
-                if due > until:
-                    break
-                latest = due
+            for latest in self.due_between(start, until):  # noqa: B007  the last one is wanted
+                pass
             if latest is not None or start == after:
                 return latest
         return None
