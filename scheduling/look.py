@@ -82,20 +82,20 @@ def _record(connection: Connection, name: str, planned: policy.Plan, found: Look
 
 
 def _ready(schedule: Schedule, unended: list[Tick], now: datetime) -> list[Tick]:
-    """Those to be published now: of a schedule that queues one, only while no other holds it up."""
+    """Those to be published now: unless the schedule allows overlap, one after the other."""
     held = False
     ready = []
     for tick in unended:
-        if tick.published_at is None and not (held and tick.kind == "scheduled"):
+        if tick.published_at is None and (tick.kind == "manual" or not held):
             ready.append(tick)
-        held = held or (schedule.overlap == "queue_one" and _holds_up(tick, schedule, now))
+        held = held or (schedule.overlap != "allow" and _holds_up(tick, schedule, now))
     return ready
 
 
 def _holds_up(tick: Tick, schedule: Schedule, now: datetime) -> bool:
-    """Whether the next one must care for it. What an operator asked for runs beside the others."""
+    """Whether others must wait for it. What an operator has run now runs beside them."""
     since = tick.published_at
-    return tick.kind == "scheduled" and (since is None or since + schedule.max_open > now)
+    return tick.kind != "manual" and (since is None or since + schedule.max_open > now)
 
 
 def _remember(connection: Connection, name: str, found: Look) -> None:

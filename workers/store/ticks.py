@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, func, or_, select, update
 
 from workers.store import tables
 from workers.store.engine import insert_unless_there, moment, now, outages
@@ -83,6 +83,15 @@ def last_succeeded(connection: Connection, name: str) -> Tick | None:
     return latest(connection, name, tables.ticks.c.outcome == "succeeded")
 
 
+def last_not_skipped(connection: Connection, name: str, reasons: Collection[str]) -> Tick | None:
+    """The latest tick that was published or will be. Errors as `latest`.
+
+    Parameters:
+      reasons: the outcomes of those that were skipped.
+    """
+    return latest(connection, name, func.coalesce(tables.ticks.c.outcome, "").not_in(reasons))
+
+
 def record(
     connection: Connection,
     name: str,
@@ -108,8 +117,11 @@ def record(
         return insert_unless_there(connection, tables.ticks, tick | {"recorded_at": time} | ended)
 
 
-def record_again(connection: Connection, name: str, due_at: datetime, *, message_id: str, key: str) -> None:
-    """Let a tick that is there be published once more, as another job. What became of the first is forgotten.
+def record_again(connection: Connection, name: str, due_at: datetime, *, message_id: str, key: str) -> bool:
+    """Let a tick that has ended be published once more, or at last. What became of it before is forgotten.
+
+    Returns:
+      False: it has not ended.
 
     Raises:
       StoreUnavailable: the store can't be reached.
@@ -117,11 +129,10 @@ def record_again(connection: Connection, name: str, due_at: datetime, *, message
     columns = tables.ticks.c
     forgotten = dict.fromkeys(("published_at", "started_at", "ended_at", "outcome", "actor"))
     with outages(f"a tick of {name} could not be recorded again"):
-        connection.execute(
-            update(tables.ticks)
-            .where(columns.schedule == name, columns.due_at == due_at)
-            .values(message_id=message_id, key=key, recorded_at=moment(connection), **forgotten)
-        )
+        told = {"message_id": message_id, "key": key, "recorded_at": moment(connection)}
+        ended = columns.ended_at.is_not(None)
+        changed = connection.execute(update(tables.ticks).where(_is(name, due_at), ended).values(told | forgotten))
+    return changed.rowcount == 1
 
 
 def unended(connection: Connection, names: Collection[str]) -> list[Tick]:

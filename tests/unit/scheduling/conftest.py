@@ -4,12 +4,17 @@ from datetime import UTC, datetime
 
 import pytest
 
+from scheduling.cron import Cron
+from scheduling.schedule import Schedule
 from workers.declaration import actor
 from workers.errors import PublishUnconfirmed
 from workers.memory import MemoryBroker
+from workers.store import keys
 from workers.store.engine import create_store_engine
+from workers.store.keys import Ending, Request
 from workers.store.migrate import migrate
 
+QUARTERLY = Cron("*/15 * * * *")
 START = datetime(2026, 10, 25, 0, 0, 30, tzinfo=UTC)
 
 
@@ -75,3 +80,35 @@ def sweep(broker):
     def sweep(room: str = "hall") -> None: ...
 
     return sweep
+
+
+@pytest.fixture
+def schedule(sweep):
+    def schedule(when=QUARTERLY, name="sweep", **policies):
+        return Schedule(name, sweep, when, owner="content", **policies)
+
+    return schedule
+
+
+@pytest.fixture
+def begin_job(store):
+    """Let the job with a key begin, as a worker would."""
+
+    def begin_job(key):
+        with store.begin() as connection:
+            keys.claim(connection, Request("site.sweep", key, "id", "hash", 1, 0), holder="a")
+
+    return begin_job
+
+
+@pytest.fixture
+def end_job(store, begin_job):
+    """Let it end."""
+
+    def end_job(key, state="done"):
+        begin_job(key)
+        with store.begin() as connection:
+            fence = keys.find(connection, "site.sweep", key).fence
+            keys.end(connection, Ending("site.sweep", key, "a", fence, state))
+
+    return end_job

@@ -8,21 +8,10 @@ from sqlalchemy import select, update
 
 from scheduling.cron import Cron, ScheduleError
 from scheduling.every import Every
-from scheduling.schedule import Schedule
 from scheduling.ticks import TickEngine
-from workers.store import keys, pauses, tables
-from workers.store.keys import Ending, Request
+from workers.store import pauses, tables
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
-QUARTERLY = Cron("*/15 * * * *")
-
-
-@pytest.fixture
-def schedule(sweep):
-    def schedule(when=QUARTERLY, name="sweep", **policies):
-        return Schedule(name, sweep, when, owner="content", **policies)
-
-    return schedule
 
 
 @pytest.fixture
@@ -48,18 +37,6 @@ def outcomes(store):
 
 def times(broker):
     return [key.partition("T")[2][:5] for key in broker.keys]
-
-
-def begin_job(store, key):
-    with store.begin() as connection:
-        keys.claim(connection, Request("site.sweep", key, "id", "hash", 1, 0), holder="a")
-
-
-def end_job(store, key, state="done"):
-    begin_job(store, key)
-    with store.begin() as connection:
-        fence = keys.find(connection, "site.sweep", key).fence
-        keys.end(connection, Ending("site.sweep", key, "a", fence, state))
 
 
 # No scheduler for an hour.
@@ -134,27 +111,29 @@ def test_overlapping_due_times_are_published_all_the_same_unless_the_schedule_sa
     assert times(broker) == ["00:01", "00:02", "00:03"]
 
 
-def test_a_due_time_is_skipped_while_the_job_of_the_one_before_is_open(schedule, store, clock, broker, skipped):
+def test_a_due_time_is_skipped_while_the_job_of_the_one_before_is_open(
+    schedule, store, clock, broker, skipped, *, end_job
+):
     engine = TickEngine(store, [schedule(Cron("* * * * *"), overlap="skip")], clock)
     engine.run_once()
     run_until(engine, clock, 3)
     assert times(broker) == ["00:01"]
     assert outcomes(store) == [("00:01", None), ("00:02", "overlap"), ("00:03", "overlap")]
     assert skipped() == {"overlap": 2}
-    end_job(store, broker.keys[0])
+    end_job(broker.keys[0])
     run_until(engine, clock, 1)
     assert times(broker) == ["00:01", "00:04"]
 
 
 def test_one_due_time_waits_for_the_job_of_the_one_before_and_the_ones_after_it_are_skipped(
-    schedule, store, clock, broker, skipped
+    schedule, store, clock, broker, skipped, *, end_job
 ):
     engine = TickEngine(store, [schedule(Cron("* * * * *"), overlap="queue_one")], clock)
     engine.run_once()
     run_until(engine, clock, 4)
     assert times(broker) == ["00:01"]
     assert skipped() == {"overlap": 2}
-    end_job(store, broker.keys[0], "dead")
+    end_job(broker.keys[0], "dead")
     engine.run_once()
     engine.run_once()  # the first look might have met another scheduler that publishes it
     assert times(broker) == ["00:01", "00:02"]
@@ -170,12 +149,12 @@ def test_a_job_that_is_open_for_too_long_holds_up_no_other(schedule, store, cloc
 # What became of it.
 
 
-def test_a_tick_says_when_its_job_started_and_how_it_ended(schedule, store, clock, broker):
+def test_a_tick_says_when_its_job_started_and_how_it_ended(schedule, store, clock, broker, *, begin_job, end_job):
     engine = TickEngine(store, [schedule(Cron("* * * * *"))], clock)
     engine.run_once()
     run_until(engine, clock, 2)
-    begin_job(store, broker.keys[0])
-    end_job(store, broker.keys[1], "dead")
+    begin_job(broker.keys[0])
+    end_job(broker.keys[1], "dead")
     clock.advance(timedelta(seconds=5))
     engine.run_once()
     with store.connect() as connection:
@@ -183,7 +162,7 @@ def test_a_tick_says_when_its_job_started_and_how_it_ended(schedule, store, cloc
     assert first.started_at is not None
     assert (first.ended_at, first.outcome) == (None, None)
     assert (second.ended_at is not None, second.outcome) == (True, "dead")
-    end_job(store, broker.keys[0])
+    end_job(broker.keys[0])
     engine.run_once()
     assert outcomes(store) == [("00:01", "succeeded"), ("00:02", "dead")]
     name = "dutiful_schedule_last_succeeded_timestamp_seconds"
