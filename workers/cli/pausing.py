@@ -56,14 +56,18 @@ def resume(kind: "Kind", name: str) -> None:
 
 
 def paused(kind: "Kind") -> "dict[str, Pause]":
-    """What is paused now, by name.
+    """What is paused now, by name. Where the store can't tell, it is said; the list is worth having without it."""
+    from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
 
-    Raises:
-      StoreUnavailable: the store can't be reached.
-    """
+    from workers.errors import StoreError  # noqa: PLC0415
     from workers.store import pauses  # noqa: PLC0415
 
-    return {each.name: each for each in _with_connection(lambda it: pauses.read(it, kind)) if each.active}
+    try:
+        found = _with_connection(lambda connection: pauses.read(connection, kind))
+    except (StoreError, SQLAlchemyError) as error:
+        sys.stderr.write(f"What is paused is not known: {str(error).splitlines()[0]}\n")
+        return {}
+    return {each.name: each for each in found if each.active}
 
 
 def told(found: "Pause | None") -> str:

@@ -1,24 +1,23 @@
 """A pause keeps an actor, a queue or a schedule from going on until somebody resumes it, or until its time is over.
 
-A row stays for an hour after its end, so that a process that was held up meanwhile learns of it.
+A row stays after its end, so that a process that was away or held up meanwhile learns of it, until it is purged.
 """
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Final, Literal
+from datetime import datetime
+from typing import Literal
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, or_, select, update
 
 from workers.store import audit, tables
 from workers.store.engine import insert_unless_there, moment, now, outages
 
 Kind = Literal["actor", "queue", "schedule"]
-KEPT: Final = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
 class Pause:
-    """What is paused, or was until an hour ago at most.
+    """What is paused, or was.
 
     Attributes:
       until: when it ends, or has ended; None: when somebody resumes it.
@@ -67,7 +66,7 @@ def resume(connection: Connection, kind: Kind, name: str, *, who: str | None = N
 
 
 def read(connection: Connection, kind: Kind | None = None) -> list[Pause]:
-    """Every pause that lasts, or that ended within the hour.
+    """Every pause, those that have ended too.
 
     Raises:
       StoreUnavailable: the store can't be reached.
@@ -75,22 +74,11 @@ def read(connection: Connection, kind: Kind | None = None) -> list[Pause]:
     columns = tables.pauses.c
     with outages("pauses could not be read"):
         time = now(connection)
-        wanted = select(tables.pauses).where(or_(columns.until.is_(None), columns.until > time - KEPT))
+        wanted = select(tables.pauses)
         if kind is not None:
             wanted = wanted.where(columns.kind == kind)
         rows = connection.execute(wanted.order_by(columns.kind, columns.name)).all()
     return [Pause(**dict(row._mapping), active=row.until is None or row.until > time) for row in rows]  # noqa: SLF001
-
-
-def forget_ended(connection: Connection) -> int:
-    """Remove the rows that nobody needs any more, and tell how many.
-
-    Raises:
-      StoreUnavailable: the store can't be reached.
-    """
-    with outages("ended pauses could not be removed"):
-        gone = delete(tables.pauses).where(tables.pauses.c.until < now(connection) - KEPT)
-        return connection.execute(gone).rowcount
 
 
 def _is(kind: Kind, name: str) -> ColumnElement[bool]:

@@ -33,6 +33,7 @@ class Intake:
         self.stale_settlements = 0
         self._shared = Room(threads)
         self._subscriptions: OrderedDict[str, Subscription] = OrderedDict()
+        self._paused: frozenset[str] = frozenset()
         self._settled: deque[tuple[Arrival, bool]] = deque()
         self._flush_is_due = False
         self._started = False
@@ -52,8 +53,8 @@ class Intake:
         depth = Depth.of(self.threads, short=short)
         room = self._shared if depth.is_shared else Room(depth.handed_out)
         subscription = Subscription(self.lock, queue, depth, room, is_urgent)
-        subscription.is_held_up = self.is_stopped
         with self.lock:
+            subscription.is_held_up = self.is_stopped or queue in self._paused
             self._subscriptions[queue] = subscription
             first, self._started = not self._started, True
         if first:
@@ -84,6 +85,15 @@ class Intake:
             due, self._flush_is_due = not self._flush_is_due, True
         if due:
             self.link.call(self._flush)
+
+    def pause(self, queues: frozenset[str]) -> None:
+        """Consume none of these queues from now on, and all others. What was handed out can still be settled."""
+        with self.lock:
+            self._paused = queues
+            for queue, subscription in self._subscriptions.items():
+                subscription.is_held_up = self.is_stopped or queue in queues
+        if self._started:
+            self.link.call(self._pause)
 
     def stop(self) -> None:
         """Fetch no more, and hand back at once what waits here. What was handed out can still be settled."""
@@ -143,7 +153,11 @@ class Intake:
         # A queue that was deleted, or its leader lost: the broker ends the consumer, and not the channel.
         channel.add_on_cancel_callback(lambda frame: channel.close(320, f"consumer canceled: {frame}"))
         channel.basic_qos(prefetch_count=subscription.depth.fetched)
-        channel.basic_consume(subscription.queue, partial(self._arrived, subscription, stream))
+        if subscription.queue not in self._paused:
+            self._consume(subscription, stream)
+
+    def _consume(self, subscription: Subscription, stream: Stream) -> None:
+        stream.channel.basic_consume(subscription.queue, partial(self._arrived, subscription, stream))
 
     def _channel_closed(self, subscription: Subscription, stream: Stream, _channel: Any, reason: BaseException) -> None:
         with self.lock:
@@ -166,6 +180,9 @@ class Intake:
     ) -> None:
         stream.open[method.delivery_tag] = None
         arrival = Arrival(stream, method.delivery_tag, method.redelivered, properties, body)
+        if subscription.queue in self._paused:  # it was on its way
+            stream.hand_back(method.delivery_tag)
+            return
         is_urgent = subscription.is_urgent(properties)
         with self.lock:
             (subscription.urgent if is_urgent else subscription.waiting).append(arrival)
@@ -187,26 +204,11 @@ class Intake:
                 del stream.open[arrival.tag]
                 accepted.setdefault(stream, []).append(arrival.tag)
             elif self.is_stopped:
-                self._hand_back(stream, arrival.tag)  # it can't come again to this process
+                stream.hand_back(arrival.tag)  # it can't come again to this process
             else:
-                self.link.later(_HAND_BACK_SECONDS, partial(self._hand_back, stream, arrival.tag))
+                self.link.later(_HAND_BACK_SECONDS, partial(stream.hand_back, arrival.tag))
         for stream, tags in accepted.items():
-            self._acknowledge(stream, tags)
-
-    def _acknowledge(self, stream: Stream, tags: list[int]) -> None:
-        """Acknowledge tags, with one frame for all of those below which nothing is open."""
-        lowest = next(iter(stream.open), None)
-        below = [tag for tag in tags if lowest is None or tag < lowest]
-        if below:
-            stream.channel.basic_ack(max(below), multiple=True)
-        for tag in tags:
-            if lowest is not None and tag > lowest:
-                stream.channel.basic_ack(tag)
-
-    def _hand_back(self, stream: Stream, tag: int) -> None:
-        if not stream.is_gone and tag in stream.open:
-            del stream.open[tag]
-            stream.channel.basic_nack(tag, requeue=True)
+            stream.acknowledge(tags)
 
     def _end(self, subscription: Subscription) -> None:
         stream = subscription.stream
@@ -214,13 +216,30 @@ class Intake:
             self._flush()
             stream.channel.close()
 
+    def _pause(self) -> None:
+        with self.lock:
+            subscriptions = [] if self.is_stopped else list(self._subscriptions.values())
+        for subscription in subscriptions:
+            stream = subscription.stream
+            if stream is None or stream.is_gone or not stream.channel.is_open:
+                continue  # when it opens, it looks for itself
+            if subscription.queue in self._paused:
+                self._cancel(subscription, stream)
+            elif not stream.channel.consumer_tags:
+                self._consume(subscription, stream)
+
     def _stop(self) -> None:
         with self.lock:
-            waiting = [arrival for subscription in self._subscriptions.values() for arrival in subscription.forget()]
-            streams = [each.stream for each in self._subscriptions.values() if each.stream is not None]
-        for stream in streams:
-            if not stream.is_gone and stream.channel.is_open:
-                for consumer in stream.channel.consumer_tags:
-                    stream.channel.basic_cancel(consumer)
+            subscriptions = list(self._subscriptions.values())
+        for subscription in subscriptions:
+            self._cancel(subscription, subscription.stream)
+
+    def _cancel(self, subscription: Subscription, stream: Stream | None) -> None:
+        """Let nothing more come, and hand back what waits here."""
+        if stream is not None and not stream.is_gone and stream.channel.is_open:
+            for consumer in stream.channel.consumer_tags:
+                stream.channel.basic_cancel(consumer)
+        with self.lock:
+            waiting = subscription.forget()
         for arrival in waiting:
-            self._hand_back(arrival.stream, arrival.tag)
+            arrival.stream.hand_back(arrival.tag)
