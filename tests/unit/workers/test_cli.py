@@ -57,6 +57,7 @@ def test_actors_are_listed_with_queue_key_and_owner(dutiful):
         "queue": "content",
         "key": "{feed}:{number}",
         "owner": "content",
+        "paused": "",
     }
     table = dutiful("actors", "list").stdout
     assert all(name in table for name in actors)
