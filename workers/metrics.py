@@ -47,12 +47,6 @@ paused = Gauge(
     ["kind", "name"],
     multiprocess_mode="mostrecent",
 )
-queue_probe = Gauge(
-    "dutiful_queue_probe_timestamp_seconds",
-    "When a probe last ran from this queue.",
-    ["queue"],
-    multiprocess_mode="max",
-)
 store_up = Gauge("dutiful_store_up", "Whether every worker process reaches the store.", multiprocess_mode="livemin")
 store_seconds = Histogram(
     "dutiful_store_seconds", "How long the store took to answer.", ["operation"], buckets=_SECONDS
