@@ -4,7 +4,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +12,8 @@ import httpx
 import pytest
 from processes import ROOT, Worker, unset, until
 from sqlalchemy import create_engine, text
+
+from deploy.local import ports
 
 PAGE = (ROOT / "docs/outbox.md").read_text()
 FILES = re.findall(r"^```python title=(\S+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
@@ -71,12 +72,6 @@ def shop(request, site, postgres, rabbitmq, tmp_path):
     return run
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 def metrics(port):
     """What the process beside the workers serves; nothing while it starts."""
     try:
@@ -104,7 +99,7 @@ def test_an_order_and_its_job_are_one_commit_and_survive_a_kill(shop, site, post
     assert placed.returncode == -signal.SIGKILL
     assert count(shop.database, "dutiful_publisher_outbox") == 2, "what was rolled back sends nothing"
 
-    port = free_port()
+    (port,) = ports.choose(1)
     environment = shop.environment | {"DUTIFUL_METRICS__PORT": str(port)}
     worker = Worker(site, environment, tmp_path, "-p", "1", "-t", "2", module="shipping")
     try:

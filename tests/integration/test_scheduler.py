@@ -18,6 +18,7 @@ import pika
 import pytest
 from sqlalchemy import select
 
+from deploy.local import ports
 from scheduling.names import message_id, tick_key
 from workers.store import tables, ticks
 from workers.store.engine import create_store_engine
@@ -79,9 +80,7 @@ class Proxy:
 
     def __init__(self, host, port):
         self.upstream = host, port
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        (self.port,) = ports.choose(1)
         self.listener = None
         self.sockets = []
 

@@ -9,6 +9,8 @@ import httpx
 import pika
 from processes import envelope, until
 
+from deploy.local import ports
+
 
 def lines(ledger):
     return ledger.read_text().splitlines()
@@ -119,7 +121,7 @@ def test_a_worker_that_is_killed_loses_nothing_and_another_goes_on(start_worker,
 
 
 def test_metrics_and_health_tell_what_happened(start_worker, shop, ledger):
-    port = free_port()
+    (port,) = ports.choose(1)
     worker = start_worker("-p", "2", "-t", "2", DUTIFUL_METRICS__PORT=str(port))
     worker.wait_until_ready(2)
     url = f"http://127.0.0.1:{port}"
@@ -176,12 +178,6 @@ def test_a_postgresql_without_tables_is_refused_with_the_command_that_mends_it(s
 
     assert worker.process.wait(timeout=30) != 0
     assert "dutiful store migrate" in worker.text()
-
-
-def free_port():
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
 
 
 def answers(url):
