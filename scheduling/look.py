@@ -27,7 +27,7 @@ class Look:
     """
 
     recorded: list[tuple[str, datetime]] = field(default_factory=list)
-    skipped: list[tuple[str, policy.Why, int]] = field(default_factory=list)
+    skipped: list[tuple[str, ticks.Why, int]] = field(default_factory=list)
     ended: list[Tick] = field(default_factory=list)
     waiting: list[Tick] = field(default_factory=list)
     published: dict[str, datetime] = field(default_factory=dict)

@@ -22,7 +22,7 @@ from workers.store.migrate import migrate
 
 SITE = Path(__file__).parent / "ticks_site"
 WHOLE = bool(os.environ.get("PROOF"))
-TICKS, KILLS, SPEED = (10_000, 300, 2400) if WHOLE else (40, 3, 600)
+TICKS, KILLS, SPEED = (10_000, 60, 2400) if WHOLE else (40, 3, 600)
 SEED = int(os.environ.get("SEED") or time.time())
 
 

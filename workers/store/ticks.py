@@ -7,7 +7,7 @@ recorded ──▶ published ──▶ started ──▶ ended (succeeded, dead,
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, func, select, update
 
@@ -15,11 +15,13 @@ from workers.store import tables
 from workers.store.engine import insert_unless_there, moment, now, outages
 
 Kind = Literal["scheduled", "manual", "backfill"]
+Why = Literal["missed", "overlap", "paused"]
+SKIPPED: Final[tuple[Why, ...]] = ("missed", "overlap", "paused")
 
 
 @dataclass(frozen=True)
 class Tick:
-    """A row. `outcome` of one that was skipped is the reason; None: it is not known yet."""
+    """A row. One that was skipped was never published: `published_at` is when that was decided, `outcome` is why."""
 
     schedule: str
     due_at: datetime
@@ -71,7 +73,7 @@ def latest(connection: Connection, name: str, *also: ColumnElement[bool]) -> Tic
 
 def last_published(connection: Connection, name: str) -> Tick | None:
     """The latest tick that the broker has confirmed. Errors as `latest`."""
-    return latest(connection, name, tables.ticks.c.published_at.is_not(None))
+    return latest(connection, name, tables.ticks.c.published_at.is_not(None), _not_skipped())
 
 
 def last_succeeded(connection: Connection, name: str) -> Tick | None:
@@ -79,13 +81,9 @@ def last_succeeded(connection: Connection, name: str) -> Tick | None:
     return latest(connection, name, tables.ticks.c.outcome == "succeeded")
 
 
-def last_not_skipped(connection: Connection, name: str, reasons: Collection[str]) -> Tick | None:
-    """The latest tick that was published or will be. Errors as `latest`.
-
-    Parameters:
-      reasons: the outcomes of those that were skipped.
-    """
-    return latest(connection, name, func.coalesce(tables.ticks.c.outcome, "").not_in(reasons))
+def last_not_skipped(connection: Connection, name: str) -> Tick | None:
+    """The latest tick that was published or will be. Errors as `latest`."""
+    return latest(connection, name, _not_skipped())
 
 
 def record(
@@ -96,7 +94,7 @@ def record(
     message_id: str,
     key: str,
     kind: Kind = "scheduled",
-    skipped: str | None = None,
+    skipped: Why | None = None,
 ) -> bool:
     """Take the tick. False: another scheduler has it.
 
@@ -109,7 +107,8 @@ def record(
     with outages(f"a tick of {name} could not be recorded"):
         time = moment(connection)
         tick = {"schedule": name, "due_at": due_at, "message_id": message_id, "key": key, "kind": kind}
-        ended = {} if skipped is None else {"ended_at": time, "outcome": skipped}
+        # A scheduler of an older release publishes what has no time of publishing, whatever else its row says.
+        ended = {} if skipped is None else {"published_at": time, "ended_at": time, "outcome": skipped}
         return insert_unless_there(connection, tables.ticks, tick | {"recorded_at": time} | ended)
 
 
@@ -189,6 +188,10 @@ def recorded_between(connection: Connection, name: str, first: datetime, last: d
             select(tables.ticks).where(columns.schedule == name, columns.due_at.between(first, last))
         ).all()
     return {row.due_at: _tick(row) for row in rows}
+
+
+def _not_skipped() -> ColumnElement[bool]:
+    return func.coalesce(tables.ticks.c.outcome, "").not_in(SKIPPED)
 
 
 def _is(schedule: str, due_at: datetime) -> ColumnElement[bool]:
