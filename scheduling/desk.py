@@ -10,7 +10,6 @@ from sqlalchemy import Connection, Engine
 
 from scheduling.cron import ScheduleError
 from scheduling.names import manual_key, message_id, next_key, tick_key
-from scheduling.policy import WHYS
 from scheduling.schedule import Schedule
 from scheduling.ticks import publish
 from workers.clock import utcnow
@@ -20,6 +19,7 @@ from workers.store.pauses import Pause
 from workers.store.ticks import Tick
 
 _MOST: Final = 10_000
+_FAR: Final = timedelta(days=50 * 366)
 _MOMENT: Final = timedelta(microseconds=1)
 
 Step = Literal["run", "run again", "has run", "is open"]
@@ -66,7 +66,7 @@ def overview(store: Engine, timetable: Iterable[Schedule]) -> list[State]:
         paused = {each.name: each for each in pauses.read(connection, "schedule") if each.active}
         states = []
         for schedule in timetable:
-            last = ticks.last_not_skipped(connection, schedule.name, WHYS)
+            last = ticks.last_not_skipped(connection, schedule.name)
             late = None if last is None else ((last.started_at or last.ended_at or here) - last.due_at).total_seconds()
             due = schedule.when.next_valid_date(here - schedule.delay)
             states.append(State(schedule, due, last, late, paused.get(schedule.name)))
@@ -76,7 +76,7 @@ def overview(store: Engine, timetable: Iterable[Schedule]) -> list[State]:
 def upcoming(schedule: Schedule, count: int) -> list[datetime]:
     """The next due times."""
     here = utcnow()
-    return list(islice(schedule.when.due_between(here, here.replace(year=here.year + 60)), count))
+    return list(islice(schedule.when.due_between(here, here + _FAR), count))
 
 
 def history(store: Engine, schedule: Schedule, count: int) -> list[Tick]:
@@ -151,21 +151,21 @@ def backfill(store: Engine, schedule: Schedule, steps: Sequence[tuple[datetime, 
         known = ticks.recorded_between(connection, schedule.name, min(wanted), max(wanted)) if wanted else {}
         for due in wanted:
             there = known.get(due)
-            if there is None or there.outcome in WHYS:
+            if there is None or there.outcome in ticks.SKIPPED:
                 key = tick_key(schedule.name, due)
             else:
                 key = next_key(schedule.name, due, there.key)
-            told = {"message_id": message_id(key), "key": key}
+            name, its_id = schedule.name, message_id(key)
             if there is None:
-                recorded += ticks.record(connection, schedule.name, due, kind="backfill", **told)
+                recorded += ticks.record(connection, name, due, message_id=its_id, key=key, kind="backfill")
             else:
-                recorded += ticks.record_again(connection, schedule.name, due, **told)
+                recorded += ticks.record_again(connection, name, due, message_id=its_id, key=key)
         _note(connection, "backfilled schedule", schedule, reason, f"{recorded} due times")
     return recorded
 
 
 def _step(known: Tick | None, *, again: bool) -> Step:
-    if known is None or known.outcome in WHYS:
+    if known is None or known.outcome in ticks.SKIPPED:
         return "run"
     if known.ended_at is None:
         return "is open"

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from scheduling import policy
 from scheduling.names import message_id, tick_key
 from scheduling.schedule import Schedule
-from workers.store import pauses, ticks
+from workers.store import pauses, tick_outcomes, ticks
 from workers.store.ticks import Tick
 
 
@@ -27,7 +27,7 @@ class Look:
     """
 
     recorded: list[tuple[str, datetime]] = field(default_factory=list)
-    skipped: list[tuple[str, policy.Why, int]] = field(default_factory=list)
+    skipped: list[tuple[str, ticks.Why, int]] = field(default_factory=list)
     ended: list[Tick] = field(default_factory=list)
     waiting: list[Tick] = field(default_factory=list)
     published: dict[str, datetime] = field(default_factory=dict)
@@ -44,7 +44,7 @@ def look(connection: Connection, schedules: Iterable[Schedule], *, now: datetime
       StoreUnavailable: the store can't be reached; nothing was recorded.
     """
     by_name = {schedule.name: schedule for schedule in schedules}
-    found = Look(ended=ticks.settle(connection, by_name))
+    found = Look(ended=tick_outcomes.settle(connection, by_name))
     paused = {each.name: each for each in pauses.read(connection, "schedule")}
     for name, schedule in by_name.items():
         # First of all, because it locks the schedule: schedulers take turns.

@@ -4,13 +4,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import chain, islice
-from typing import Final, Literal
+from typing import Final
 
 from scheduling.schedule import Schedule
 from workers.store.pauses import Pause
+from workers.store.ticks import Why
 
-Why = Literal["missed", "overlap", "paused"]
-WHYS: Final[tuple[Why, ...]] = ("missed", "overlap", "paused")
 GRACE: Final = timedelta(minutes=2)
 # So many rows in one transaction; the next look goes on from there.
 _MOST: Final = 1000

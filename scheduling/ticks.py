@@ -8,7 +8,7 @@ from typing import Final
 import structlog
 from sqlalchemy import Engine
 
-from scheduling import metrics, policy
+from scheduling import metrics
 from scheduling.checkins import CheckIns
 from scheduling.look import Look, look
 from scheduling.names import tick_key
@@ -62,7 +62,7 @@ class TickEngine:
         self._problems = ["the timetable has not been looked at yet"]
         self._looked_at = time.monotonic()
         for name in self._schedules:
-            for why in policy.WHYS:
+            for why in ticks.SKIPPED:
                 metrics.schedule_skipped.labels(name, why)
 
     def problems(self) -> list[str]:

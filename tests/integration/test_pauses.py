@@ -79,12 +79,7 @@ def dutiful(environment, *words):
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("DUTIFUL_", "SITE_"))}
     path = {"PYTHONPATH": f"{SITE}:{ROOT}"}
     found = subprocess.run(
-        [str(DUTIFUL), *words],
-        check=False,
-        env=kept | environment | path,
-        capture_output=True,
-        text=True,
-        timeout=60,
+        [str(DUTIFUL), *words], env=kept | environment | path, capture_output=True, text=True, timeout=60, check=False
     )
     assert found.returncode == 0, found.stderr
     return found.stdout

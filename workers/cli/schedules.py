@@ -71,7 +71,7 @@ def show_history(name: Name, *, count: Count = 20, package: Package = "schedulin
         {
             "due": written(tick.due_at),
             "kind": tick.kind,
-            "published": written(tick.published_at),
+            "published": written(tick.published_at) if tick.actor else "",
             "started": written(tick.started_at),
             "ended": written(tick.ended_at),
             "outcome": tick.outcome or _where(tick),

@@ -2,27 +2,23 @@
 
 import logging
 import threading
-import time
 from collections.abc import Collection
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, Final
 
 from dramatiq import Broker, Middleware
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from workers.clock import utcnow
 from workers.delivery import Delivery
 from workers.errors import Deferred, DutifulError
 from workers.parking import Parking
+from workers.returns import Returns
 from workers.store import pauses
 from workers.store.engine import begin, read_only
 from workers.store.pauses import Pause
 
 _LOOK_SECONDS: Final = 1.0
-_BRING_BACK_SECONDS: Final = 3.0
-_SELDOM_SECONDS: Final = 60.0
-_RECENT: Final = timedelta(minutes=10)
 _STOP_SECONDS: Final = 5.0
 _SOON: Final = timedelta(seconds=1)
 
@@ -43,9 +39,8 @@ class Pauses(Middleware):
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self._known: dict[_Name, Pause] = {}
-        self._ended: dict[str, datetime] = {}
-        self._seldom_at = 0.0
         self._stopping = threading.Event()
+        self._returns = Returns(self._stopping)
         self._threads: list[threading.Thread] = []
 
     def before_worker_boot(self, broker: Broker, worker: Any) -> None:
@@ -55,8 +50,8 @@ class Pauses(Middleware):
         self._stopping.clear()
         self._look(broker)
         self._threads = [
-            threading.Thread(target=self._keep, args=(self._look, broker, _LOOK_SECONDS), daemon=True),
-            threading.Thread(target=self._keep, args=(self._bring_back, broker, _BRING_BACK_SECONDS), daemon=True),
+            threading.Thread(target=self._keep_looking, args=(broker,), name="dutiful-pauses", daemon=True),
+            threading.Thread(target=self._returns.run, args=(broker,), name="dutiful-returns", daemon=True),
         ]
         for thread in self._threads:
             thread.start()
@@ -79,9 +74,9 @@ class Pauses(Middleware):
         ):
             raise Deferred(f"{message.actor_name} on {message.queue_name} is paused", why="paused", delay=_SOON)
 
-    def _keep(self, act: Any, broker: Parking, seconds: float) -> None:
-        while not self._stopping.wait(seconds):
-            act(broker)
+    def _keep_looking(self, broker: Parking) -> None:
+        while not self._stopping.wait(_LOOK_SECONDS):
+            self._look(broker)
 
     def _look(self, broker: Parking) -> None:
         try:
@@ -101,24 +96,6 @@ class Pauses(Middleware):
             _log.warning("the %s %s goes on", *old)
         show(broker, self._known | active, active)
         self._known = active
-
-    def _bring_back(self, broker: Parking) -> None:
-        """Soon after a pause, and now and then later: a process may have been away, or held up and parking on."""
-        seldom = time.monotonic() >= self._seldom_at
-        if seldom:
-            self._seldom_at = time.monotonic() + _SELDOM_SECONDS
-        for actor, ended_at in dict(self._ended).items():
-            if not seldom and utcnow() - ended_at > _RECENT:
-                continue
-            try:
-                if broker.parked(actor):
-                    moved = broker.bring_back(actor, lambda actor=actor: self._is_over(actor))  # type: ignore[misc]
-                    _log.info("%d messages of %s are back in their queues", moved, actor)
-            except DutifulError as error:
-                _log.warning("messages of %s stay parked for now: %s", actor, error)
-
-    def _is_over(self, actor: str) -> bool:
-        return actor in self._ended and not self._stopping.is_set()
 
 
 def show(broker: Parking, known: Collection[_Name], active: Collection[_Name]) -> None:

@@ -38,9 +38,7 @@ def census(engine: Engine) -> list[Group]:
         counted = {
             "outbox waiting": select(func.count(), func.min(tables.outbox.c.created_at)),
             "ticks published": select(func.count(), func.min(ticks.due_at)).where(ticks.published_at.is_not(None)),
-            "ticks waiting": select(func.count(), func.min(ticks.due_at)).where(
-                ticks.published_at.is_(None), ticks.ended_at.is_(None)
-            ),
+            "ticks waiting": select(func.count(), func.min(ticks.due_at)).where(ticks.published_at.is_(None)),
             "holders alive": select(func.count(), func.min(holders.beat_at)).where(holders.expires_at > here),
             "holders expired": select(func.count(), func.min(holders.beat_at)).where(holders.expires_at <= here),
             "audit lines": select(func.count(), func.min(tables.audit.c.at)),

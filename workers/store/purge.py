@@ -92,7 +92,6 @@ def _kinds(engine: Engine, key_ttl: timedelta) -> list[_Kind]:
     groups = tables.groups.c
     unsent = exists().where(tables.outbox.c.actor == keys.actor, tables.outbox.c.key == keys.key)
     named = exists().where(keys.state.in_(("running", "canceled")), keys.holder == holders.id)
-    done = func.coalesce(ticks.published_at, ticks.ended_at)  # null while it waits for the broker
     overtaken = exists().where(newer.c.schedule == ticks.schedule, newer.c.due_at > ticks.due_at)
     return [
         # A state each: the index on state and time then gives the oldest rows first, without sorting.
@@ -107,7 +106,7 @@ def _kinds(engine: Engine, key_ttl: timedelta) -> list[_Kind]:
         ),
         _Kind("groups", tables.groups, groups.completed_at, groups.completed_at < here - key_ttl),
         _Kind("holders", tables.holders, holders.expires_at, (holders.expires_at < here) & ~named),
-        _Kind("ticks", tables.ticks, ticks.due_at, (done < here - TICKS_KEPT) & overtaken),
+        _Kind("ticks", tables.ticks, ticks.due_at, (ticks.published_at < here - TICKS_KEPT) & overtaken),
         _Kind("pauses", tables.pauses, tables.pauses.c.until, tables.pauses.c.until < here - PAUSES_KEPT),
         _Kind("audit", tables.audit, tables.audit.c.at, tables.audit.c.at < here - AUDIT_KEPT),
     ]

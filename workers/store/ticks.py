@@ -6,24 +6,22 @@ recorded ──▶ published ──▶ started ──▶ ended (succeeded, dead,
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final, Literal
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, func, select, update
 
 from workers.store import tables
 from workers.store.engine import insert_unless_there, moment, now, outages
 
 Kind = Literal["scheduled", "manual", "backfill"]
-
-# Keys of ended jobs are kept for a week unless the settings say more; after this nothing can be copied any more.
-_KNOWABLE: Final = timedelta(days=30)
-_OUTCOMES: Final = {"done": "succeeded", "dead": "dead", "discarded": "discarded", "canceled": "canceled"}
+Why = Literal["missed", "overlap", "paused"]
+SKIPPED: Final[tuple[Why, ...]] = ("missed", "overlap", "paused")
 
 
 @dataclass(frozen=True)
 class Tick:
-    """A row. `outcome` of one that was skipped is the reason; None: it is not known yet."""
+    """A row. One that was skipped was never published: `published_at` is when that was decided, `outcome` is why."""
 
     schedule: str
     due_at: datetime
@@ -75,7 +73,7 @@ def latest(connection: Connection, name: str, *also: ColumnElement[bool]) -> Tic
 
 def last_published(connection: Connection, name: str) -> Tick | None:
     """The latest tick that the broker has confirmed. Errors as `latest`."""
-    return latest(connection, name, tables.ticks.c.published_at.is_not(None))
+    return latest(connection, name, tables.ticks.c.published_at.is_not(None), _not_skipped())
 
 
 def last_succeeded(connection: Connection, name: str) -> Tick | None:
@@ -83,13 +81,9 @@ def last_succeeded(connection: Connection, name: str) -> Tick | None:
     return latest(connection, name, tables.ticks.c.outcome == "succeeded")
 
 
-def last_not_skipped(connection: Connection, name: str, reasons: Collection[str]) -> Tick | None:
-    """The latest tick that was published or will be. Errors as `latest`.
-
-    Parameters:
-      reasons: the outcomes of those that were skipped.
-    """
-    return latest(connection, name, func.coalesce(tables.ticks.c.outcome, "").not_in(reasons))
+def last_not_skipped(connection: Connection, name: str) -> Tick | None:
+    """The latest tick that was published or will be. Errors as `latest`."""
+    return latest(connection, name, _not_skipped())
 
 
 def record(
@@ -100,7 +94,7 @@ def record(
     message_id: str,
     key: str,
     kind: Kind = "scheduled",
-    skipped: str | None = None,
+    skipped: Why | None = None,
 ) -> bool:
     """Take the tick. False: another scheduler has it.
 
@@ -113,7 +107,8 @@ def record(
     with outages(f"a tick of {name} could not be recorded"):
         time = moment(connection)
         tick = {"schedule": name, "due_at": due_at, "message_id": message_id, "key": key, "kind": kind}
-        ended = {} if skipped is None else {"ended_at": time, "outcome": skipped}
+        # A scheduler of an older release publishes what has no time of publishing, whatever else its row says.
+        ended = {} if skipped is None else {"published_at": time, "ended_at": time, "outcome": skipped}
         return insert_unless_there(connection, tables.ticks, tick | {"recorded_at": time} | ended)
 
 
@@ -167,42 +162,6 @@ def published(connection: Connection, tick: Tick, actor: str, key: str) -> None:
         )
 
 
-def settle(connection: Connection, names: Collection[str]) -> list[Tick]:
-    """Copy from the keys of the jobs which published ticks have started and ended.
-
-    Returns:
-      those that have ended since somebody last looked.
-
-    Raises:
-      StoreUnavailable: the store can't be reached.
-    """
-    columns, keys = tables.ticks.c, tables.keys.c
-    job = and_(keys.actor == columns.actor, keys.key == columns.key)
-    known = select(tables.ticks, keys.state, keys.fence, keys.created_at, keys.updated_at)
-    ended = []
-    with outages("what became of ticks could not be read"):
-        here = now(connection)
-        rows = connection.execute(
-            known.join_from(tables.ticks, tables.keys, job, isouter=True).where(
-                columns.ended_at.is_(None),
-                columns.published_at.is_not(None),
-                columns.schedule.in_(names),
-                or_(keys.state.in_(_OUTCOMES), columns.started_at.is_(None), columns.published_at < here - _KNOWABLE),
-            )
-        ).all()
-        for row in rows:
-            news = _news(row, here)
-            if not news:
-                continue
-            # Of many schedulers, the one that changes the row tells of it.
-            same = [_is(row.schedule, row.due_at), columns.message_id == row.message_id, columns.ended_at.is_(None)]
-            changed = connection.execute(update(tables.ticks).where(*same).values(news)).rowcount
-            if changed and "ended_at" in news:
-                fields = {name: row._mapping[name] for name in Tick.__dataclass_fields__}  # noqa: SLF001  public in all but name
-                ended.append(Tick(**fields | news))
-    return ended
-
-
 def history(connection: Connection, name: str, count: int) -> list[Tick]:
     """The latest ticks by due time, of every kind, the newest first.
 
@@ -231,16 +190,8 @@ def recorded_between(connection: Connection, name: str, first: datetime, last: d
     return {row.due_at: _tick(row) for row in rows}
 
 
-def _news(row: Row[Any], here: datetime) -> dict[str, Any]:
-    """What the key of the job says that the tick does not say yet."""
-    news: dict[str, Any] = {}
-    if row.state is not None and row.fence > 0 and row.started_at is None:
-        news["started_at"] = row.created_at
-    if row.state in _OUTCOMES:
-        news |= {"ended_at": row.updated_at, "outcome": _OUTCOMES[row.state]}
-    elif row.published_at < here - _KNOWABLE and row.state is None:
-        news |= {"ended_at": here, "outcome": "unknown"}
-    return news
+def _not_skipped() -> ColumnElement[bool]:
+    return func.coalesce(tables.ticks.c.outcome, "").not_in(SKIPPED)
 
 
 def _is(schedule: str, due_at: datetime) -> ColumnElement[bool]:
