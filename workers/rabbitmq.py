@@ -111,7 +111,7 @@ class DutifulBroker(Asking, RabbitmqBroker):
         self._publisher = self._intake = None
 
     def close(self) -> None:
-        """Settle what is settled, and close both connections."""
+        """Settle what is settled, and close both connections; a worker that had to stop ends with its status."""
         super().close()
         with self._lock:
             intake, self._intake = self._intake, None
@@ -119,6 +119,8 @@ class DutifulBroker(Asking, RabbitmqBroker):
         for each in (intake, publisher):
             if each is not None:
                 each.close()
+        if self.exit_status:
+            raise SystemExit(self.exit_status)
 
     # A worker's life
 

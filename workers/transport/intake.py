@@ -85,6 +85,12 @@ class Intake:
         if due:
             self.link.call(self._flush)
 
+    def widen(self, arrival: Arrival) -> None:
+        """Hand out one more than before: what has this one won't be idle again, and another thread is."""
+        with self.lock:
+            arrival.stream.subscription.room.limit += 1
+            self._tell_the_next()
+
     def stop(self) -> None:
         """Fetch no more, and hand back at once what waits here. What was handed out can still be settled."""
         with self.lock:
