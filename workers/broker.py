@@ -8,14 +8,18 @@ from dramatiq import Middleware
 from dramatiq.middleware import AsyncIO
 from sqlalchemy import Engine
 
+from workers.child import serve
+from workers.children import Children
 from workers.job_broker import JobBroker
 from workers.limits import Limits
 from workers.memory import MemoryBroker
 from workers.middleware.arguments import CheckedArguments
 from workers.middleware.current_job import CurrentJob
 from workers.middleware.error_reports import ErrorReports
+from workers.middleware.expiry import Expiry
 from workers.middleware.failures import Failures
 from workers.middleware.idempotency import Idempotency
+from workers.middleware.isolation import Isolation
 from workers.middleware.job_log import JobLog
 from workers.middleware.job_metrics import JobMetrics
 from workers.middleware.outbox_relay import OutboxRelay
@@ -50,6 +54,7 @@ def build_middleware(chosen: Settings, engine: Engine) -> list[Middleware]:
         CheckedArguments(),
         StuckJobs(time_limit),  # before the last endings are recorded
         Idempotency(engine),  # claims after the arguments are known to be good; records how the attempt ended
+        Expiry(),
         OutboxRelay(engine),  # after it, because it has made the store ready
         Successors(engine),  # what follows from the job: stored by the above in the commit that marks it done
         Failures(  # decides how the attempt ended, and has its successor confirmed, before any of the above hears of it
@@ -58,6 +63,11 @@ def build_middleware(chosen: Settings, engine: Engine) -> list[Middleware]:
             max_backoff=timedelta(seconds=chosen.retries.max_backoff_seconds),
         ),
         AsyncIO(),
+        Isolation(
+            None if chosen.rabbitmq.in_memory else Children(serve, chosen.worker.child_jobs, preload=__name__),
+            memory_limit=chosen.worker.memory_limit_megabytes,
+            crash_limit=chosen.worker.crash_limit,
+        ),
         time_limit,  # last, so that it covers the job alone
     ]
 

@@ -25,6 +25,7 @@ jobs_running = Gauge("dutiful_jobs_running", "Attempts that run now.", _JOB, mul
 jobs_longest_running = Gauge(
     "dutiful_jobs_longest_running_seconds", "How long the longest attempt has run.", _JOB, multiprocess_mode="livemax"
 )
+worker_deaths = Counter("dutiful_worker_deaths_total", "Worker processes found dead, whose jobs were taken over.")
 time_limits = Counter("dutiful_time_limits_total", "Attempts past their soft or hard limit.", ["actor", "kind"])
 
 redeliveries = Counter("dutiful_redeliveries_total", "Messages that RabbitMQ had handed out before.", _JOB)

@@ -77,6 +77,11 @@ class Worker(Group):
     grace_seconds: int = Field(
         20, ge=0, le=600, description="how long jobs may go on in a worker that stops; below --worker-shutdown-timeout"
     )
+    memory_limit_megabytes: int = Field(
+        1024, ge=128, description="memory of an isolated job where the actor states none"
+    )
+    child_jobs: int = Field(1000, ge=1, description="isolated jobs after which a child process is replaced")
+    crash_limit: int = Field(3, ge=2, le=100, description="deaths of its process after which a job is a dead letter")
 
     @model_validator(mode="after")
     def _soft_is_below_hard(self) -> Self:

@@ -9,11 +9,13 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from dramatiq import Worker
 from dramatiq.middleware import Interrupt, Shutdown, TimeLimitExceeded
 
+from workers.clock import utcnow
 from workers.dead_man import DeadMan
 from workers.delivery import Delivery
 from workers.guard import Guard
@@ -37,16 +39,24 @@ class Attempt:
       soft, hard: its limits, in seconds from now.
 
     Attributes:
-      is_isolated: it runs in a child process, whose keeper has the hard limit.
+      deadline: when its soft limit is over; None where it has none.
+      is_isolated: it runs in a child process, and is killed there at its hard limit.
     """
 
     def __init__(self, delivery: Delivery, soft: float, hard: float) -> None:
-        now = time.monotonic()
         self.delivery = delivery
         self.thread = threading.current_thread()
-        self.began, self.soft_at, self.hard_at = now, now + soft, now + hard
-        self.is_isolated = False
+        self._limits = soft, hard
+        self.begin()
+        self.is_isolated = delivery.isolate is not None
         self._guard: Guard | None = None
+
+    def begin(self) -> None:
+        """Its time counts from now on."""
+        soft, hard = self._limits
+        self.began = time.monotonic()
+        self.soft_at, self.hard_at = self.began + soft, self.began + hard
+        self.deadline: datetime | None = None if soft == math.inf else utcnow() + timedelta(seconds=soft)
 
     def run(self, call: Callable[[], Any], guard: Guard | None = None) -> Any:
         """Run the job's function; by itself, it is interrupted in this thread."""

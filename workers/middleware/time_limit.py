@@ -1,16 +1,13 @@
 """TimeLimit holds jobs to their limits: the soft one interrupts a job, the hard one gives it up."""
 
-import math
 import signal
 from collections.abc import Callable
-from datetime import timedelta
 from types import FrameType
 from typing import Any
 
 import dramatiq
 from dramatiq import Broker, Middleware, Worker
 
-from workers.clock import utcnow
 from workers.delivery import Delivery
 from workers.guard import run_next, watched
 from workers.hooks import HookedBroker
@@ -88,11 +85,10 @@ class TimeLimit(Middleware):
         """Begin to count."""
         assert self.watch is not None and message.job is not None  # noqa: S101, PT018  narrows the types
         soft, hard = self.limits.of(broker.get_actor(message.actor_name).options, message.options)
-        if soft != math.inf:
-            message.job.deadline = utcnow() + timedelta(seconds=soft)
         message.running = Attempt(message, soft, hard)
+        message.job.deadline = message.running.deadline
         self.watch.begin(message.running)
-        run_next(message.running.run)
+        run_next(message.isolate or message.running.run)
 
     def after_process_message(self, broker: Broker, message: Any, *, result: Any = None, exception: Any = None) -> None:
         """It has ended."""
