@@ -30,7 +30,8 @@ class Guard:
     def __init__(self, interrupt: Callable[[type[Interrupt]], None]) -> None:
         self._interrupt = interrupt
         self._first = threading.Lock()  # never released
-        self._raised = threading.Event()
+        self._raised = threading.Lock()  # released once the interrupt is under way; an Event costs as much as all this
+        self._raised.acquire()
 
     @classmethod
     def of_this_thread(cls) -> Self:
@@ -44,7 +45,7 @@ class Guard:
         try:
             self._interrupt(kind)
         finally:
-            self._raised.set()
+            self._raised.release()
         return True
 
     def run(self, call: Callable[[], R]) -> R:
@@ -57,7 +58,7 @@ class Guard:
     def _close(self) -> None:
         try:
             if not self._first.acquire(blocking=False):
-                self._raised.wait()
+                self._raised.acquire()
                 # It has arrived long ago, or arrives here, or is taken back: the function has ended.
                 ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(threading.get_ident()), None)
         except Interrupt:

@@ -1,6 +1,7 @@
 """A job that can't be interrupted costs itself an attempt, and its neighbours nothing."""
 
 import signal
+import time
 
 import pytest
 from processes import envelope, until
@@ -45,6 +46,18 @@ def test_a_second_stuck_job_ends_the_process_and_its_neighbour_is_interrupted_un
     assert sorted(dead(shop)) == [("time_limit", 1)] * 2
     (interrupted,) = worker.events("job_interrupted")
     assert (interrupted["actor"], interrupted["attempt"], shop.count()) == ("neighbour", 1, 1)
+
+
+def test_a_worker_thread_that_has_died_ends_the_process_within_seconds(start, shop):
+    worker = start("-p", "1", "-t", "2", site="hanging")
+    shop.publish(envelope("hangs", way="loses_its_thread"))
+    until(lambda: "loses_its_thread began" in worker.lines())
+    began = time.monotonic()
+
+    assert worker.process.wait(timeout=30) == STUCK
+    assert "a worker thread has died" in worker.text()
+    assert time.monotonic() - began < 10  # noticed within 2 s; the rest is leaving in order
+    assert (shop.count(), shop.dead()) == (0, [])
 
 
 @pytest.mark.parametrize("way", ["keeps_the_gil", "backtracks"])

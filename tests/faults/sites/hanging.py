@@ -7,6 +7,7 @@ import threading
 import time
 from datetime import timedelta
 
+from dramatiq.middleware.threading import raise_thread_exception
 from shop import CARD, actor, write
 
 HANGS = {
@@ -40,7 +41,15 @@ def backtracks() -> None:
     re.fullmatch(r"(a+)+b", "a" * 60)
 
 
-WAYS = {each.__name__: each for each in (sleeps, listens, waits_for_a_lock, keeps_the_gil, backtracks)}
+def loses_its_thread() -> None:
+    """The job ends; its thread dies a moment later, while it waits for the next."""
+    raise_later = threading.Timer(0.5, raise_thread_exception, [threading.get_ident(), SystemExit])
+    raise_later.start()
+
+
+WAYS = {
+    each.__name__: each for each in (sleeps, listens, waits_for_a_lock, keeps_the_gil, backtracks, loses_its_thread)
+}
 
 
 def hang(way: str) -> None:

@@ -56,7 +56,7 @@ def test_where_it_goes_nowhere_it_is_of_no_account(jobs):
     [
         {"pipe_target": "takes"},
         {"pipe_target": {"queue_name": 5}},
-        {"pipe_target": {**takes.message(1).asdict(), "queue_name": 5}},
+        {"pipe_target": {**takes.message(1).asdict(), "queue_name": 5, "message_id": "1", "message_timestamp": 1}},
         {"on_success": "successors.nobody"},
         {"on_success": ["successors.takes"]},
     ],
