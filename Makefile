@@ -11,7 +11,7 @@ COMPILE = $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-
 	--no-emit-find-links --no-header --extra jobs
 export PYTHON VENV YES BREAK KEEP POSTS
 
-.PHONY: help setup check test test-all-pythons proof dev demo up down ps logs lock clean test-rabbitmq4
+.PHONY: help setup check test test-all-pythons proof dev demo up down ps logs lock dashboards clean test-rabbitmq4
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  \033[1m%-18s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,7 +36,7 @@ check: $(STAMP) ## style, types, import rules, unit and contract tests: what to 
 	$(BIN)/python -m pytest -q -n 2 $(QUICK)
 
 test: $(STAMP) ## every test, real servers included, ten minutes at most (ALREADY= leaves folders out)
-	$(BIN)/python -m pytest -q -n 3 --dist worksteal $(addprefix --ignore=,$(ALREADY))
+	$(BIN)/python -m pytest -q -n 4 --dist worksteal $(addprefix --ignore=,$(ALREADY))
 
 test-all-pythons: $(STAMP) ## unit and contract tests on each Python from 3.11 to 3.13 that is installed
 	@for version in 3.11 3.12 3.13; do \
@@ -78,6 +78,10 @@ logs: ## follow the logs of the local stack
 lock: $(STAMP) ## write the lock files anew from pyproject.toml
 	$(COMPILE) pyproject.toml -o requirements.lock
 	$(COMPILE) --group dev pyproject.toml -o requirements-dev.lock
+
+dashboards: $(STAMP) ## write dashboards and alert rules anew from grafana/*.py and deploy/prometheus/*.py
+	$(BIN)/python -m deploy.prometheus
+	$(BIN)/python -W ignore::DeprecationWarning -m grafana
 
 clean: ## remove environments, data and caches; refused while a stack runs
 	@if [ -x $(BIN)/python ]; then $(STACK) clean; fi

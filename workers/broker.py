@@ -23,9 +23,11 @@ from workers.middleware.isolation import Isolation
 from workers.middleware.job_log import JobLog
 from workers.middleware.job_metrics import JobMetrics
 from workers.middleware.outbox_relay import OutboxRelay
+from workers.middleware.pauses import Pauses
 from workers.middleware.stuck_jobs import StuckJobs
 from workers.middleware.successors import Successors
 from workers.middleware.time_limit import TimeLimit
+from workers.middleware.vital_signs import VitalSigns
 from workers.rabbitmq import DutifulBroker
 from workers.settings import Settings, settings
 from workers.store.engine import create_store_engine
@@ -40,6 +42,7 @@ def build_middleware(chosen: Settings, engine: Engine) -> list[Middleware]:
             port=chosen.metrics.port if chosen.metrics.port is not None else 9191,
             directory=chosen.metrics.directory,
             environment=chosen.environment,
+            revision=chosen.revision,
         ),
         JobLog(
             level=chosen.logs.level,
@@ -56,6 +59,8 @@ def build_middleware(chosen: Settings, engine: Engine) -> list[Middleware]:
         Idempotency(engine),  # claims after the arguments are known to be good; records how the attempt ended
         Expiry(),
         OutboxRelay(engine),  # after it, because it has made the store ready
+        VitalSigns(engine, time_limit=chosen.worker.time_limit_seconds * 1000),  # as the relay, it has no part in jobs
+        Pauses(engine),  # nothing of what is paused begins
         Successors(engine),  # what follows from the job: stored by the above in the commit that marks it done
         Failures(  # decides how the attempt ended, and has its successor confirmed, before any of the above hears of it
             max_retries=chosen.retries.max_retries,

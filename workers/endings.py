@@ -3,8 +3,10 @@
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from queue import Empty, SimpleQueue
 from typing import Final
 
 from sqlalchemy import Engine
@@ -32,9 +34,9 @@ class Endings:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._news = threading.Condition()
-        self._waiting: list[tuple[Ending, Told]] = []
-        self._is_recording = False
+        # Neither has a lock that the worker threads would stand in line for.
+        self._waiting: SimpleQueue[tuple[Ending, Told] | None] = SimpleQueue()  # None: nothing comes after it
+        self._unrecorded: deque[None] = deque()  # as many as were added and not told
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._record_until_stopped, name="dutiful-endings", daemon=True)
 
@@ -44,10 +46,8 @@ class Endings:
 
     def add(self, ending: Ending, told: Told) -> None:
         """Have it recorded, and be told on the other thread: None, or why it was not."""
-        with self._news:
-            self._waiting.append((ending, told))
-            if len(self._waiting) == 1 and not self._is_recording:
-                self._news.notify_all()
+        self._unrecorded.append(None)
+        self._waiting.put((ending, told))
 
     def record(self, ending: Ending) -> None:
         """Have it recorded, and wait for that.
@@ -62,14 +62,15 @@ class Endings:
 
     def flush(self, seconds: float = _LAST_SECONDS) -> bool:
         """Wait until everything is recorded that was added; False when it was not in time."""
-        with self._news:
-            return self._news.wait_for(lambda: not self._waiting and not self._is_recording, seconds)
+        deadline = time.monotonic() + seconds
+        while self._unrecorded and time.monotonic() < deadline:
+            time.sleep(_PAUSE_SECONDS)
+        return not self._unrecorded
 
     def stop(self) -> None:
         """Record what is left, if the store is there, and end the thread."""
         self._stopping.set()
-        with self._news:
-            self._news.notify_all()
+        self._waiting.put(None)
         self._thread.join(_LAST_SECONDS)
 
     def _record_until_stopped(self) -> None:
@@ -80,18 +81,22 @@ class Endings:
                     told(error)
                 except Exception:  # noqa: BLE001  it is one message's; this thread serves all
                     _log.exception("an ending was recorded, and its message could not be settled")
-            with self._news:
-                self._is_recording = bool(self._waiting)
-                if not self._is_recording:
-                    self._news.notify_all()
+                self._unrecorded.pop()
             time.sleep(_PAUSE_SECONDS)
 
     def _next(self) -> list[tuple[Ending, Told]]:
-        with self._news:
-            self._news.wait_for(lambda: self._waiting or self._stopping.is_set())
-            self._is_recording = bool(self._waiting)
-            batch, self._waiting = self._waiting, []
-            return batch
+        """What is there, once there is something; nothing when nothing comes any more."""
+        batch = []
+        each = self._waiting.get()
+        while each is not None:
+            batch.append(each)
+            try:
+                each = self._waiting.get_nowait()
+            except Empty:
+                return batch
+        if batch:
+            self._waiting.put(None)
+        return batch
 
     def _record(self, endings: Sequence[Ending]) -> Sequence[Exception | None]:
         failing = False

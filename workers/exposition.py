@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final
 
+from workers import health
 from workers.store import processes
 
 _BEAT_SECONDS: Final = 1.0
@@ -60,22 +61,30 @@ def is_shared() -> bool:
     return _SHARED in os.environ
 
 
+def shared() -> Path:
+    """The folder that the processes of this command share."""
+    return Path(os.environ[_SHARED])
+
+
 class Beat(threading.Thread):
     """Says each second that this worker process lives, and what its threads do.
 
     Parameters:
       worker: Dramatiq's.
+      add_up: called at each beat, to show what was counted.
     """
 
-    def __init__(self, worker: Any) -> None:
+    def __init__(self, worker: Any, add_up: Callable[[], None]) -> None:
         super().__init__(name="dutiful-beat", daemon=True)
         self.worker = worker
-        self.path = Path(os.environ[_SHARED]) / f"beat-{os.getpid()}.json"
+        self.add_up = add_up
+        self.path = shared() / f"beat-{os.getpid()}.json"
         self._stopping = threading.Event()
 
     def run(self) -> None:
         """Beat until stopped."""
         while not self._stopping.wait(_BEAT_SECONDS):
+            self.add_up()
             threads = self.worker.workers
             state = {
                 "threads": len(threads),
@@ -86,9 +95,7 @@ class Beat(threading.Thread):
                     if thread.consumer is None or thread.consumer.is_gone
                 ),
             }
-            unfinished = self.path.with_suffix(".new")
-            unfinished.write_text(json.dumps(state))
-            unfinished.replace(self.path)
+            health.write_whole(self.path, json.dumps(state))
 
     def stop(self) -> None:
         """Leave in order."""
@@ -114,7 +121,12 @@ def worker_problems(directory: Path) -> list[str]:
             problems.append(f"worker {pid} has lost {state['dead_threads']} of {state['threads']} threads")
         if state["disconnected"]:
             problems.append(f"worker {pid} isn't connected for {', '.join(state['disconnected'])}")
-    return problems
+    return problems + health.reasons(directory, "ready")
+
+
+def standstill(directory: Path) -> list[str]:
+    """Why jobs that wait don't get on; empty when they do, or when none waits."""
+    return worker_problems(directory) + health.reasons(directory, "progress")
 
 
 def serve_workers() -> int:
@@ -132,7 +144,8 @@ def serve_workers() -> int:
     clear_left_behind()
     leaving = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: leaving.set())
-    server(chosen.host, chosen.port if chosen.port is not None else 9191, lambda: worker_problems(directory))
+    port = chosen.port if chosen.port is not None else 9191
+    server(chosen.host, port, lambda: worker_problems(directory), lambda: standstill(directory))
     # Without its parent it leaves as well: another one will want the port.
     while os.getppid() == parent and not (leaving.is_set() and not _beating(directory)):
         time.sleep(_POLL_SECONDS)
@@ -147,11 +160,14 @@ def _beating(directory: Path) -> bool:
     return any(processes.started(int(pid)) for pid in pids)
 
 
-def server(host: str, port: int, problems: Callable[[], list[str]]) -> ThreadingHTTPServer:
-    """Serve /metrics, /health and /health/live in a thread of its own.
+def server(
+    host: str, port: int, problems: Callable[[], list[str]], progress: Callable[[], list[str]] | None = None
+) -> ThreadingHTTPServer:
+    """Serve /metrics and /health, /health/live and /health/progress in a thread of its own.
 
     Parameters:
       problems: why this isn't ready; asked at each /health.
+      progress: why work that waits doesn't get on; asked at each /health/progress. None: as `problems`.
 
     Raises:
       SystemExit: the port is taken; it says which setting names it.
@@ -165,12 +181,12 @@ def server(host: str, port: int, problems: Callable[[], list[str]]) -> Threading
                 self._answer(200, _metrics(), "text/plain; version=0.0.4; charset=utf-8")
             elif self.path == "/health/live":
                 self._answer(200, b'{"ok": true}', "application/json")
-            elif self.path == "/health":
-                found = problems()
+            elif self.path in {"/health", "/health/progress"}:
+                found = progress() if progress and self.path == "/health/progress" else problems()
                 body = json.dumps({"ok": not found} | ({"reasons": found} if found else {}))
                 self._answer(503 if found else 200, body.encode(), "application/json")
             else:
-                self._answer(404, b"try /metrics, /health or /health/live\n", "text/plain")
+                self._answer(404, b"try /metrics, /health, /health/live or /health/progress\n", "text/plain")
 
         def _answer(self, status: int, body: bytes, kind: str) -> None:
             self.send_response(status)

@@ -3,7 +3,9 @@
 Import it late: prometheus_client decides at its own import whether counters are shared between processes.
 """
 
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Counter, Gauge
+
+from workers.histogram import Histogram
 
 _JOB = ["queue", "actor"]
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900, 3600)
@@ -45,6 +47,46 @@ outbox_failures = Counter(
 queue_prefetch = Gauge(
     "dutiful_queue_prefetch", "Messages that a worker process fetches ahead.", ["queue"], multiprocess_mode="max"
 )
+paused = Gauge(
+    "dutiful_paused",
+    "1 while an actor, a queue or a schedule is paused.",
+    ["kind", "name"],
+    multiprocess_mode="mostrecent",
+)
 store_up = Gauge("dutiful_store_up", "Whether every worker process reaches the store.", multiprocess_mode="livemin")
-actor_info = Gauge("dutiful_actor_info", "One for each actor.", ["actor", "queue", "owner"], multiprocess_mode="max")
-build_info = Gauge("dutiful_build_info", "What runs here.", ["version", "environment"], multiprocess_mode="max")
+store_seconds = Histogram(
+    "dutiful_store_seconds", "How long the store took to answer.", ["operation"], buckets=_SECONDS
+)
+broker_blocked = Gauge(
+    "dutiful_broker_blocked", "Whether RabbitMQ takes no messages from a process.", multiprocess_mode="livemax"
+)
+broker_errors = Counter(
+    "dutiful_broker_errors_total", "Connections that were lost, or could not be made.", ["operation"]
+)
+stale_settlements = Counter(
+    "dutiful_stale_settlements_total", "Messages that ended on a channel that was gone; they come again."
+)
+queue_probe = Gauge(
+    "dutiful_queue_probe_timestamp_seconds",
+    "Everything that was sent before this moment has left the queue.",
+    ["queue"],
+    multiprocess_mode="livemin",
+)
+worker_threads = Gauge("dutiful_worker_threads", "Jobs that may run at once.", multiprocess_mode="livesum")
+worker_start_time = Gauge(
+    "dutiful_worker_start_time_seconds", "When the youngest worker process began.", multiprocess_mode="livemax"
+)
+worker_beat = Gauge(
+    "dutiful_worker_beat_timestamp_seconds",
+    "When the worker process that is silent for longest was last seen.",
+    multiprocess_mode="livemin",
+)
+worker_memory = Gauge(
+    "dutiful_worker_memory_bytes", "Resident memory of the largest worker process.", multiprocess_mode="livemax"
+)
+actor_info = Gauge(
+    "dutiful_actor_info", "One for each actor.", ["actor", "queue", "owner"], multiprocess_mode="livemax"
+)
+build_info = Gauge(
+    "dutiful_build_info", "What runs here.", ["version", "revision", "environment"], multiprocess_mode="livemax"
+)

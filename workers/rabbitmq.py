@@ -10,23 +10,25 @@ from typing import Any, Final, cast
 
 from dramatiq import Worker
 from dramatiq.brokers.rabbitmq import RabbitmqBroker
-from dramatiq.common import q_name
+from dramatiq.common import iter_queue, q_name
 from dramatiq.errors import ConnectionClosed
 
-from workers.asking import DECLARE_SECONDS, Asking
+from workers.asking import DECLARE_SECONDS
 from workers.consumer import RabbitmqConsumer
 from workers.delivery import Delivery
 from workers.errors import AnotherStore, ConfigurationError
+from workers.parking import Parking
 from workers.transport import topology
 from workers.transport.intake import Intake
 from workers.transport.publisher import Publisher
+from workers.work_queue import WorkQueue
 
 _EXIT_UNUSABLE: Final = 66
 _EXIT_ANOTHER_STORE: Final = 67
 _IDLE_THREADS: Final = 8
 
 
-class DutifulBroker(Asking, RabbitmqBroker):
+class DutifulBroker(Parking, RabbitmqBroker):
     """RabbitMQ with quorum queues, confirms on every message, and delays that the broker keeps.
 
     Two connections a process, made when they are first needed, anew in a forked child.
@@ -128,6 +130,7 @@ class DutifulBroker(Asking, RabbitmqBroker):
         """Before a worker boots, make sure that its queues can be used; before it stops, fetch no more."""
         if signal == "worker_boot":
             self._worker, self._threads = args[0], args[0].worker_threads
+            args[0].work_queue = WorkQueue()
         if signal == "worker_shutdown":
             self.is_stopping = True
             self.intake.stop()
@@ -155,12 +158,9 @@ class DutifulBroker(Asking, RabbitmqBroker):
         """Hand back what Dramatiq has not given to a thread."""
         if self._worker is None:
             return
-        waiting = self._worker.work_queue
-        with waiting.mutex:
-            items, waiting.queue[:] = list(waiting.queue), []
-        for item in items:
+        for item in iter_queue(self._worker.work_queue):  # type: ignore[no-untyped-call]
             self.conclude(cast("Delivery", item.message))  # not settled, so it is handed back
-            waiting.task_done()
+            self._worker.work_queue.task_done()
 
     @property
     def consumer_class(self) -> type[RabbitmqConsumer]:

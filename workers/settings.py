@@ -128,6 +128,7 @@ class Settings(Tree):
     environment: Literal["development", "staging", "production"] = Field(
         "development", description="is in logs, error reports and metrics"
     )
+    revision: str = Field("", description="of the code that runs, such as a commit; it marks a deployment in metrics")
     rabbitmq: RabbitMQ = Field(default_factory=RabbitMQ)  # type: ignore[arg-type]  # every field has a default
     store: Store = Field(default_factory=Store)  # type: ignore[arg-type]
     worker: Worker = Field(default_factory=Worker)  # type: ignore[arg-type]

@@ -21,6 +21,10 @@ IGNORED = {
     "build": "the checkout itself is what runs",
     "hostname": "a private node is named by the runner",
 }
+# Services that run in containers only, by image, each with the reason.
+ONLY_IN_CONTAINERS = {
+    "grafana/grafana": "Debian has no package of it; grafana/ is what any Grafana loads",
+}
 READ = {
     "image", "command", "environment", "depends_on", "healthcheck", "ports", "expose", "volumes", "restart",
     "stop_grace_period", "stop_signal",
@@ -86,7 +90,11 @@ def read(path: Path, overrides: Mapping[str, Mapping[str, Any]] | None = None) -
                 f"there is no service {name!r} to override", expected=f"one of {', '.join(services)}", received=name
             )
         services[name] = _overridden(services[name], changes)
-    return {name: _service(name, body) for name, body in services.items()}
+    return {
+        name: _service(name, body)
+        for name, body in services.items()
+        if body["image"].partition(":")[0] not in ONLY_IN_CONTAINERS
+    }
 
 
 def with_dependencies(services: Mapping[str, Service], wanted: list[str]) -> list[str]:

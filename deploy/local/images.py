@@ -77,7 +77,16 @@ def _ours(part: Part) -> Launch:
 
 
 def _prometheus(part: Part) -> Launch:
-    program = program_of(servers.PROMETHEUS)
+    return _as_it_is(part, servers.PROMETHEUS)
+
+
+def _alertmanager(part: Part) -> Launch:
+    return _as_it_is(part, servers.ALERTMANAGER)
+
+
+def _as_it_is(part: Part, server: servers.Server) -> Launch:
+    """Start a program that takes the image's own arguments."""
+    program = program_of(server)
     return Launch(
         command=[str(program), *part.command],
         environment={**part.base_environment(program.parent), **part.environment},
@@ -115,6 +124,7 @@ IMAGES: dict[str, Callable[[Part], Launch]] = {
     "rabbitmq": _rabbitmq,
     "postgres": _postgres,
     "prom/prometheus": _prometheus,
+    "prom/alertmanager": _alertmanager,
 }
 EXTRA_PORTS = {"rabbitmq": rabbitmq.EXTRA_PORTS}
 """Ports that an image uses without saying so in the compose file."""

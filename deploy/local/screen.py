@@ -19,6 +19,7 @@ PAGES = (
     ("worker's metrics", "worker", 9191, "/metrics"),
     ("scheduler's metrics", "scheduler", 9192, "/metrics"),
     ("Prometheus", "prometheus", 9090, "/"),
+    ("Alertmanager", "alertmanager", 9093, "/"),
 )
 
 

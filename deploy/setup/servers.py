@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 HOMEBREW = (Path("/opt/homebrew"), Path("/usr/local"))
@@ -12,22 +13,28 @@ HOMEBREW = (Path("/opt/homebrew"), Path("/usr/local"))
 
 @dataclass(frozen=True)
 class Server:
-    """One server: the program that must be there, the folders to look in first, and the packages that bring it."""
+    """One server: the program that must be there, the folders to look in first, and the packages that bring it.
+
+    Parameters:
+      elsewhere: what the program is called where it is not called `program`.
+    """
 
     name: str
     program: str
     folders: tuple[str, ...]
     debian: str
     homebrew: str
+    elsewhere: tuple[str, ...] = ()
 
     def find(self) -> Path | None:
         """Return the server's program, the newest version first, or None where it is not installed."""
-        for pattern in self.folders:
+        names = (self.program, *self.elsewhere)
+        for pattern, name in product(self.folders, names):
             folder = Path(pattern)
-            found = Path(folder.anchor).glob(f"{folder.relative_to(folder.anchor)}/{self.program}")
+            found = Path(folder.anchor).glob(f"{folder.relative_to(folder.anchor)}/{name}")
             for program in sorted(found, key=_version, reverse=True):
                 return program
-        on_path = shutil.which(self.program)
+        on_path = next(filter(None, map(shutil.which, names)), None)
         return Path(on_path) if on_path else None
 
 
@@ -61,7 +68,15 @@ PROMETHEUS = Server(
     debian="prometheus",
     homebrew="prometheus",
 )
-SERVERS = (RABBITMQ, POSTGRES, PROMETHEUS)
+ALERTMANAGER = Server(
+    name="Alertmanager",
+    program="prometheus-alertmanager",
+    folders=("/usr/bin", *_homebrew("opt/alertmanager/bin")),
+    debian="prometheus-alertmanager",
+    homebrew="alertmanager",
+    elsewhere=("alertmanager",),
+)
+SERVERS = (RABBITMQ, POSTGRES, PROMETHEUS, ALERTMANAGER)
 
 
 def missing() -> list[Server]:

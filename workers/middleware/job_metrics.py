@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,10 +17,7 @@ from workers.job_broker import JobBroker
 from workers.transport.subscription import Depth
 
 if TYPE_CHECKING:
-    from workers.counters import JobCounters
-
-_OUTCOMES = frozenset({"succeeded", "dead", "duplicate", "superseded", "canceled"})
-_ATTEMPTS = {"succeeded": "succeeded", "retried": "retried", "dead": "failed", "interrupted": "interrupted"}
+    from workers.counters import Counters
 
 
 class JobMetrics(Middleware):
@@ -29,15 +27,23 @@ class JobMetrics(Middleware):
       host, port: where /metrics and /health are served, once for all processes of one `dramatiq` command.
       directory: where the processes leave their counters; None: a folder of this command's own.
       environment: development, staging or production.
+      revision: which revision of the code runs.
     """
 
-    def __init__(self, *, host: str, port: int, directory: Path | None, environment: str) -> None:
+    def __init__(self, *, host: str, port: int, directory: Path | None, environment: str, revision: str) -> None:
         self.host = host
         self.port = port
         self.directory = directory
         self.environment = environment
+        self.revision = revision
         self.beat: exposition.Beat | None = None
-        self._counters: dict[tuple[str, str], JobCounters] = {}
+
+    @cached_property
+    def counters(self) -> "Counters":
+        """What is counted, in the process that this is."""
+        from workers.counters import Counters  # noqa: PLC0415  not before share()
+
+        return Counters()
 
     @property
     def forks(self) -> list[Callable[[], int]]:
@@ -49,11 +55,11 @@ class JobMetrics(Middleware):
         exposition.share(self.directory or exposition.default_directory(os.getppid()))
         from workers import metrics  # noqa: PLC0415  not before share()
 
-        metrics.build_info.labels(version("dutiful"), self.environment).set(1)
+        metrics.build_info.labels(version("dutiful"), self.revision, self.environment).set(1)
         for actor in broker.actors.values():
             owner = actor.card.owner if isinstance(actor, Actor) else ""
             metrics.actor_info.labels(actor.actor_name, actor.queue_name, owner).set(1)
-            self._of(actor.queue_name, actor.actor_name)
+            self.counters.of(actor.queue_name, actor.actor_name)
 
     def before_worker_boot(self, broker: Broker, worker: Any) -> None:
         """Say how far each queue is fetched ahead, and beat where somebody listens: in a `dramatiq` command."""
@@ -63,61 +69,45 @@ class JobMetrics(Middleware):
             depth = Depth.of(worker.worker_threads, short=isinstance(broker, JobBroker) and broker.is_short(queue))
             metrics.queue_prefetch.labels(queue).set(depth.fetched)
         if exposition.is_shared():
-            self.beat = exposition.Beat(worker)
+            self.beat = exposition.Beat(worker, self.counters.add_up)
             self.beat.start()
 
     def after_worker_shutdown(self, broker: Broker, worker: Any) -> None:
         """Leave in order: a beat that stops without this is a death."""
+        self.counters.add_up()
         if self.beat is not None:
             self.beat.stop()
 
     def after_enqueue(self, broker: Broker, message: Message[Any], delay: Any) -> None:
         """Count a message that was sent."""
-        self._of(message.queue_name, message.actor_name).enqueued.inc()
+        self.counters.of(message.queue_name, message.actor_name).enqueued.inc()
 
     def before_process_message(self, broker: Broker, message: Delivery) -> None:  # type: ignore[override]  # ours
         """Begin to count an attempt."""
-        job = self._of(message.queue_name, message.actor_name)
+        job = self.counters.of(message.queue_name, message.actor_name)
         message.counted = True
-        job.running.inc()
+        is_first = message.attempt == 1 and not message.options.get("deferrals")
+        job.began(_age(message) if is_first else None)
         if message.redelivered:
             job.redeliveries.inc()
-        if message.attempt == 1 and not message.options.get("deferrals"):
-            job.wait.observe(max(0, time.time() - message.message_timestamp / 1000))
 
     def after_process_message(self, broker: Broker, message: Any, *, result: Any = None, exception: Any = None) -> None:
         """It runs no longer."""
         if message.counted:
-            self._of(message.queue_name, message.actor_name).running.dec()
+            self.counters.of(message.queue_name, message.actor_name).left()
 
     def after_skip_message(self, broker: Broker, message: Any) -> None:
         """It runs no longer."""
         if message.counted:
-            self._of(message.queue_name, message.actor_name).running.dec()
+            self.counters.of(message.queue_name, message.actor_name).left()
 
     def ended(self, broker: Broker, message: Delivery) -> None:
         """Count how it ended."""
-        outcome = message.outcome
-        assert outcome is not None  # noqa: S101  what has no outcome has not ended
-        job = self._of(message.queue_name, message.actor_name)
-        if outcome.verdict in _ATTEMPTS:
-            job.attempts[_ATTEMPTS[outcome.verdict]].inc()
-            job.duration.observe(message.took)
-        if outcome.verdict in _OUTCOMES:
-            job.finished[outcome.verdict].inc()
-            job.total.observe(max(0, time.time() - message.message_timestamp / 1000))
-        if outcome.verdict == "deferred":
-            job.deferred(outcome.reason).inc()
-        if outcome.verdict == "dead":
-            job.dead_lettered(outcome.reason).inc()
-        if outcome.error is not None and outcome.verdict in {"retried", "dead"}:
-            job.exceptions(type(outcome.error).__name__).inc()
+        assert message.outcome is not None  # noqa: S101  what has no outcome has not ended
+        self.counters.of(message.queue_name, message.actor_name).ended(message.outcome, message.took, _age(message))
+        self.counters.add_up_now_and_then()
 
-    def _of(self, queue: str, actor: str) -> "JobCounters":
-        """The counters of one actor: looked up once, and not for each job."""
-        found = self._counters.get((queue, actor))
-        if found is None:
-            from workers.counters import JobCounters  # noqa: PLC0415  not before share()
 
-            found = self._counters[queue, actor] = JobCounters(queue, actor)
-        return found
+def _age(message: Delivery) -> float:
+    """Seconds since it was sent, by a clock that may be another machine's."""
+    return max(0.0, time.time() - message.message_timestamp / 1000)

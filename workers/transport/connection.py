@@ -28,6 +28,9 @@ class Link:
       name: of the thread. RabbitMQ lists the connection under the number of the process.
       opened: called with each connection that is open.
       lost: called with the reason when a connection has ended, or could not be made.
+
+    Attributes:
+      losses: how often that has happened.
     """
 
     def __init__(
@@ -41,6 +44,7 @@ class Link:
         self.hosts = [copy.copy(host) for host in hosts]
         self.name = name
         self.pid = os.getpid()
+        self.losses = 0
         for host in self.hosts:
             host.client_properties = {"connection_name": f"dutiful {self.pid}"}
         self._opened = opened
@@ -123,6 +127,7 @@ class Link:
         if self._closing:
             self._loop.stop()
             return
+        self.losses += 1
         self._lost(reason)
         self._reconnect_later()
 

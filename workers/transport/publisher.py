@@ -11,7 +11,8 @@ from typing import Any, Final
 
 import pika
 
-from workers.errors import BrokerBlocked, BrokerUnreachable, PublishRefused
+from workers.errors import BrokerUnreachable, PublishRefused
+from workers.transport import refusal
 from workers.transport.connection import Link, Question
 from workers.transport.post import Post
 
@@ -44,9 +45,10 @@ class Publisher:
         self._channel: Any = None
         self._questions: list[Question] = []
         self._next_tag = 1
-        self._blocked = False
+        self.is_blocked = False  # RabbitMQ has too little memory or disk, and takes no messages
         self._drain_is_next = False
         self._reason: BaseException | None = None
+        self._round = 0
         self.link = Link(hosts, name=name, opened=self._opened, lost=self._lost)
 
     def publish(self, posts: Iterable[Post]) -> None:
@@ -106,7 +108,7 @@ class Publisher:
             first, self._started = not self._started, True
         if first:
             self.link.start()
-            self.link.call(self._check)
+            self.link.call(partial(self._check, self._round))
 
     # From here on, everything runs on the link's thread.
 
@@ -125,7 +127,7 @@ class Publisher:
         channel.confirm_delivery(self._on_confirm, callback=lambda _: self._ready(channel))
 
     def _ready(self, channel: Any) -> None:
-        self._channel, self._next_tag, self._blocked = channel, 1, False
+        self._channel, self._next_tag, self.is_blocked = channel, 1, False
         self._drain()
 
     def _channel_closed(self, channel: Any, reason: BaseException) -> None:
@@ -147,6 +149,8 @@ class Publisher:
     def _lost(self, reason: BaseException) -> None:
         self._connection = None
         self._forget(reason)
+        self._round += 1
+        self._check(self._round)  # an error on this thread may have taken the next one with it
         if isinstance(reason, _HOPELESS):
             questions, self._questions = self._questions, []
             for question in questions:
@@ -161,7 +165,7 @@ class Publisher:
 
     def _forget(self, reason: BaseException) -> None:
         self._reason = reason
-        self._channel, self._blocked = None, False
+        self._channel, self.is_blocked = None, False
         lost, self._unconfirmed = self._unconfirmed, OrderedDict()
         with self._room:
             self._waiting.extendleft(post for post in reversed(lost.values()) if post.repeatable)
@@ -172,7 +176,7 @@ class Publisher:
     def _drain(self) -> None:
         with self._room:
             self._drain_is_due = self._drain_is_next = False
-            if self._channel is None or self._blocked:
+            if self._channel is None or self.is_blocked:
                 return
             posts = [self._waiting.popleft() for _ in range(min(len(self._waiting), _WINDOW - len(self._unconfirmed)))]
             self._room.notify_all()
@@ -214,14 +218,16 @@ class Publisher:
                 return
 
     def _on_blocked(self, _connection: Any, _method: Any) -> None:
-        self._blocked = True
+        self.is_blocked = True
 
     def _on_unblocked(self, _connection: Any, _method: Any) -> None:
-        self._blocked = False
+        self.is_blocked = False
         self._drain()
 
-    def _check(self) -> None:
-        """Give up on what is past its deadline."""
+    def _check(self, number: int) -> None:
+        """Give up on what is past its deadline, and look again, unless another round of checks has begun."""
+        if number != self._round:
+            return
         now = time.monotonic()
         for tag in [tag for tag, post in self._unconfirmed.items() if post.deadline <= now]:
             post = self._unconfirmed.pop(tag)
@@ -233,18 +239,12 @@ class Publisher:
                 self._room.notify_all()
         for post in late:
             self._give_up(post)
-        self.link.later(_CHECK_SECONDS, self._check)
+        self.link.later(_CHECK_SECONDS, partial(self._check, number))
 
     def _give_up(self, post: Post) -> None:
         if post.sent:
             post.lose(f"the connection was lost: {self._reason!r}")
-        elif self._blocked:
-            post.fail(
-                BrokerBlocked(
-                    "RabbitMQ takes no messages, so nothing was sent",
-                    expected="a broker without a memory or disk alarm",
-                    received=f"connection.blocked, {post.where}",
-                )
-            )
+        elif self.is_blocked:
+            post.fail(refusal.blocked(post.where))
         else:
             post.fail(self.unreachable())

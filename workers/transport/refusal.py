@@ -5,7 +5,7 @@ from typing import Final
 
 from pika import exceptions as amqp
 
-from workers.errors import AnotherStore, ConfigurationError
+from workers.errors import AnotherStore, BrokerBlocked, ConfigurationError
 from workers.transport import topology
 
 _PRECONDITION_FAILED: Final = 406
@@ -45,4 +45,13 @@ def _another_store(ours: str, theirs: str) -> AnotherStore:
         "to give the vhost to this store on purpose: dutiful store adopt",
         received=f"store {ours}",
         owner=theirs,
+    )
+
+
+def blocked(where: str) -> BrokerBlocked:
+    """RabbitMQ has raised an alarm, and reads nothing that is published."""
+    return BrokerBlocked(
+        "RabbitMQ takes no messages, so nothing was sent",
+        expected="a broker without a memory or disk alarm",
+        received=f"connection.blocked, {where}",
     )

@@ -83,7 +83,7 @@ def test_a_beat_tells_of_live_threads_then_of_a_dead_one_and_leaves_in_order(tmp
     broker.declare_queue("shop")
     worker = dramatiq.Worker(broker, worker_timeout=10, worker_threads=2)
     worker.start()
-    beat = exposition.Beat(worker)
+    beat = exposition.Beat(worker, lambda: None)
     beat.start()
     try:
         until(lambda: exposition.worker_problems(tmp_path) == [])
@@ -128,7 +128,7 @@ def test_another_path_is_404_and_names_those_that_are_there(serve):
     answer = httpx.get(f"{serve()}/metricz")
 
     assert answer.status_code == 404
-    assert "/metrics, /health or /health/live" in answer.text
+    assert "/metrics, /health, /health/live or /health/progress" in answer.text
 
 
 def test_a_client_that_hangs_up_leaves_no_traceback_and_hurts_nobody(serve, capfd):

@@ -121,9 +121,11 @@ def test_short_jobs_are_handed_out_many_at_a_time_whatever_else_runs(intake):
     assert len(handed) == short.depth.handed_out
     for arrival in handed[:-33]:
         intake.settle(arrival, accepted=True)
+    intake._flush()
     assert short.take(0) == [], "each switch of threads must be worth it"
     intake.settle(handed[-1], accepted=True)
     intake.settle(handed[-2], accepted=True)
+    intake._flush()
     assert len(short.take(0)) == short.depth.handed_out - 31
 
 

@@ -1,11 +1,11 @@
-"""The fifth migration lets a process say that it stops, so that no job is blamed for its end."""
+"""The seventh migration lets a process say that it stops, so that no job is blamed for its end."""
 # ruff: noqa: INP001  Alembic reads this folder by its path, not as a package
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0005"
-down_revision = "0004"
+revision = "0007"
+down_revision = "0006"
 
 
 def upgrade() -> None:
