@@ -95,12 +95,6 @@ class Intake:
         if self._started:
             self.link.call(self._obey)
 
-    def widen(self, arrival: Arrival) -> None:
-        """Hand out one more than before: what has this one won't be idle again, and another thread is."""
-        with self.lock:
-            arrival.stream.subscription.room.limit += 1
-            self._tell_the_next()
-
     def stop(self) -> None:
         """Fetch no more, and hand back at once what waits here. What was handed out can still be settled."""
         with self.lock:
