@@ -43,7 +43,9 @@ def build_middleware(chosen: Settings, engine: Engine) -> list[Middleware]:
             environment=chosen.environment,
         ),
         ErrorReports(
-            dsn=chosen.sentry.dsn.get_secret_value() if chosen.sentry.dsn else None, environment=chosen.environment
+            dsn=chosen.sentry.dsn.get_secret_value() if chosen.sentry.dsn else None,
+            environment=chosen.environment,
+            revision=chosen.revision,
         ),
         CurrentJob(engine),
         CheckedArguments(),
