@@ -20,6 +20,7 @@ from workers.middleware.job_metrics import JobMetrics
 from workers.middleware.outbox_relay import OutboxRelay
 from workers.middleware.successors import Successors
 from workers.middleware.time_limit import TimeLimit
+from workers.middleware.tracing import tracing
 from workers.middleware.vital_signs import VitalSigns
 from workers.rabbitmq import DutifulBroker
 from workers.settings import Settings, settings
@@ -42,6 +43,7 @@ def build_middleware(chosen: Settings, engine: Engine) -> list[Middleware]:
             success_lines=chosen.logs.success_lines,
             environment=chosen.environment,
         ),
+        *tracing(),
         ErrorReports(
             dsn=chosen.sentry.dsn.get_secret_value() if chosen.sentry.dsn else None,
             environment=chosen.environment,

@@ -3,6 +3,7 @@
 import gzip
 import json
 import threading
+import uuid
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -14,7 +15,7 @@ from workers.broker import setup_broker
 from workers.middleware.error_reports import ErrorReports
 
 CARD = {"owner": "reporters", "expects": "nothing", "rollback": "none"}
-SECRET = "-".join(["correct", "horse"])  # not to be found in the source, whose lines are in a report
+SECRET = str(uuid.uuid4())  # not to be found in the source, whose lines are in a report
 setup_broker()
 
 
