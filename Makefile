@@ -36,7 +36,7 @@ check: $(STAMP) ## style, types, import rules, unit and contract tests: what to 
 	$(BIN)/python -m pytest -q -n 2 $(QUICK)
 
 test: $(STAMP) ## every test, real servers included, ten minutes at most (ALREADY= leaves folders out)
-	$(BIN)/python -m pytest -q -n 3 --dist worksteal $(addprefix --ignore=,$(ALREADY))
+	$(BIN)/python -m pytest -q -n 4 --dist worksteal $(addprefix --ignore=,$(ALREADY))
 
 test-all-pythons: $(STAMP) ## unit and contract tests on each Python from 3.11 to 3.13 that is installed
 	@for version in 3.11 3.12 3.13; do \

@@ -6,6 +6,6 @@ from workers.broker import setup_broker
 setup_broker()  # first: an actor binds to Dramatiq's broker when its module is imported
 site_settings()  # a misspelt setting stops the process here, and not its first job
 
-from actors import content, sitemap  # noqa: E402  the one import that has to come late
+from actors import content, sitemap, upkeep  # noqa: E402  the one import that has to come late
 
-__all__ = ["content", "sitemap"]
+__all__ = ["content", "sitemap", "upkeep"]

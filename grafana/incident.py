@@ -177,4 +177,32 @@ def _workers() -> list:
             "s",
             "min by (schedule) (dutiful_schedule_next_due_timestamp_seconds) - time()",
         ),
+        rows(
+            "Schedules: last success",
+            "Seconds since the job of a tick succeeded. Good: below its period.",
+            "s",
+            "(time() - (max by (schedule) (dutiful_schedule_last_succeeded_timestamp_seconds) > 0)) or vector(0)",
+        ),
+        rows(
+            "Schedules: last tick",
+            "Seconds since the due time of the last tick that is published. Good: below its period.",
+            "s",
+            "(time() - (max by (schedule) (dutiful_schedule_last_published_timestamp_seconds) > 0)) or vector(0)",
+        ),
+        lines(
+            "Ticks left out",
+            "By why, in five minutes. Good: 0, or as the schedules say.",
+            "short",
+            (
+                "sum by (schedule, why) (increase(dutiful_schedule_skipped_total[5m])) or vector(0)",
+                "{{schedule}} {{why}}",
+            ),
+        ),
+        number(
+            "Paused",
+            "Actors, queues and schedules. Good: 0, or what you have paused.",
+            "sum(max by (kind, name) (dutiful_paused)) or vector(0)",
+            "short",
+            (1, ORANGE),
+        ),
     ]

@@ -72,7 +72,7 @@ class Cron:
 
     def validate(self, moment: datetime) -> bool:
         """Whether the schedule is due in the minute of this moment, as its zone's clock shows it."""
-        minute = self._utc(moment).astimezone(self._zone).replace(second=0, microsecond=0).astimezone(UTC)
+        minute = self._utc(moment).astimezone(self.zone).replace(second=0, microsecond=0).astimezone(UTC)
         return self.next_valid_date(minute - timedelta(seconds=1)) == minute
 
     def next_valid_date(self, moment: datetime) -> datetime:
@@ -85,6 +85,14 @@ class Cron:
             raise self._refusal(f"a due time within {_YEARS} years of {moment}", repr(self.spec))
         return due
 
+    def due_between(self, after: datetime, until: datetime) -> Iterator[datetime]:
+        """Every due time that is later than one moment and not later than the other, ascending, in UTC."""
+        until = self._utc(until)
+        for due in self._due_after(self._utc(after)):
+            if due > until:
+                return
+            yield due
+
     def latest_due(self, after: datetime, until: datetime) -> datetime | None:
         """The last due time that is later than one moment and not later than the other, in UTC."""
         after, until = self._utc(after), self._utc(until)
@@ -94,10 +102,8 @@ class Cron:
             # The newest stretch first: nobody wants every minute of a year walked to find the last.
             start = max(after, until - window)
             latest = None
-            for due in self._due_after(start):
-                if due > until:
-                    break
-                latest = due
+            for latest in self.due_between(start, until):  # noqa: B007  the last one is wanted
+                pass
             if latest is not None or start == after:
                 return latest
         return None
@@ -121,7 +127,7 @@ class Cron:
     def _first_time_round(self, moment: datetime) -> Iterator[datetime]:
         """The due times of a time of day: after the gap if there is a gap, the first of two if there are two."""
         for wall in self._walls(moment):
-            due = wall.replace(tzinfo=self._zone)
+            due = wall.replace(tzinfo=self.zone)
             while not _exists(due):
                 due += timedelta(minutes=1)
             yield due.astimezone(UTC)
@@ -129,7 +135,7 @@ class Cron:
     def _each_time(self, moment: datetime, fold: int) -> Iterator[datetime]:
         """The due times of a rhythm; of a time that comes twice, the one that the fold names."""
         for wall in self._walls(moment):
-            due = wall.replace(tzinfo=self._zone, fold=fold)
+            due = wall.replace(tzinfo=self.zone, fold=fold)
             if _exists(due):
                 yield due.astimezone(UTC)
 
@@ -137,8 +143,8 @@ class Cron:
         """The times on the wall that fit, from early enough that none after this moment is left out."""
         # In the first of two equal hours, the second one's times lie ahead but show less on the wall. A day later the
         # clock has been put back, and tells by how much.
-        today = moment.astimezone(self._zone).replace(tzinfo=None)
-        tomorrow = (moment + timedelta(days=1)).astimezone(self._zone).replace(tzinfo=None)
+        today = moment.astimezone(self.zone).replace(tzinfo=None)
+        tomorrow = (moment + timedelta(days=1)).astimezone(self.zone).replace(tzinfo=None)
         start = min(today, tomorrow - timedelta(days=1))
         for wall in CronSim(" ".join(self._fields), start):
             if wall.year > start.year + _YEARS:
@@ -162,7 +168,8 @@ class Cron:
         return not minute.startswith("*") and not hour.startswith("*")
 
     @cached_property
-    def _zone(self) -> ZoneInfo:
+    def zone(self) -> ZoneInfo:
+        """The zone that its times are meant in."""
         try:
             return ZoneInfo(self.timezone)
         except (ZoneInfoNotFoundError, ValueError, OSError):

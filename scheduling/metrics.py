@@ -1,14 +1,27 @@
-"""A scheduler's metrics are defined here; every scheduler of a timetable shows the same values."""
+"""A scheduler's metrics are defined here; every scheduler of a timetable shows the same gauges."""
 
-from prometheus_client import Gauge
+from prometheus_client import Counter, Gauge
 
 schedule_last_published = Gauge(
     "dutiful_schedule_last_published_timestamp_seconds",
     "The due time of the latest tick, once it is published; 0 before the first.",
     ["schedule"],
 )
+schedule_last_succeeded = Gauge(
+    "dutiful_schedule_last_succeeded_timestamp_seconds",
+    "When the job of the latest tick that succeeded did so; 0 before the first.",
+    ["schedule"],
+)
 schedule_next_due = Gauge(
     "dutiful_schedule_next_due_timestamp_seconds",
     "The earliest tick that isn't published yet. In the past: it waits for the broker, or the store is away.",
     ["schedule"],
+)
+schedule_interval = Gauge(
+    "dutiful_schedule_interval_seconds", "From the next due time of the schedule to the one after it.", ["schedule"]
+)
+schedule_skipped = Counter(
+    "dutiful_schedule_skipped_total",
+    "Due times left out by this scheduler, as their schedule says: missed, overlap or paused.",
+    ["schedule", "why"],
 )

@@ -11,24 +11,31 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from types import FrameType
-from typing import Any
+from typing import Any, Final, NoReturn, cast
 
 import structlog
+from sqlalchemy.exc import SQLAlchemyError
 
+from scheduling.checkins import CheckIns
 from scheduling.schedule import Schedule, check_names
 from scheduling.ticks import TickEngine
-from workers import exposition, logs
+from workers import adoption, exposition, logs
+from workers.errors import AnotherStore, DutifulError
 from workers.job_broker import JobBroker
+from workers.rabbitmq import DutifulBroker
 from workers.settings import settings
 
 INTERVAL = timedelta(seconds=5)
 GRACE = timedelta(seconds=3)
 _PORT = 9192
+_EXIT_ANOTHER_STORE: Final = 67
 
 _STAND_IN = "scheduling.tick"
 # Under a second: periodiq sleeps longer times with alarm() and a lock that its signal handler needs as well. Paused
 # between the two, it would wait for ever.
 _NAP = timedelta(milliseconds=900)
+
+_log = structlog.stdlib.get_logger("dutiful.schedules")
 
 
 class Wakeups:
@@ -77,14 +84,20 @@ class Stop:
 
     def _ask(self, _signal: int, _frame: FrameType | None) -> None:
         if self._asked or not self._busy:
-            raise SystemExit(0)
+            _leave()
         self._asked = True
         signal.signal(signal.SIGALRM, self._ask)
         signal.setitimer(signal.ITIMER_REAL, GRACE.total_seconds())
 
     def _leave_if_asked(self) -> None:
         if self._asked:
-            raise SystemExit(0)
+            _leave()
+
+
+def _leave() -> NoReturn:
+    # The alarm may ring while Python ends, when nobody listens any more, and would be taken for a death.
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    raise SystemExit(0)
 
 
 class StandIn:
@@ -93,19 +106,40 @@ class StandIn:
     actor_name = _STAND_IN
     queue_name = "timetable"
 
-    def __init__(self, engine: TickEngine, stop: Stop) -> None:
+    def __init__(self, broker: JobBroker, engine: TickEngine, stop: Stop) -> None:
         self.fn = engine.run_once
         self.options = {"periodic": Wakeups()}
+        self._broker = broker
         self._engine = engine
         self._stop = stop
+        self._belongs = not isinstance(broker, DutifulBroker)  # in memory there is no vhost
 
     def __str__(self) -> str:
         return _STAND_IN
 
     def send_with_options(self, **_: Any) -> None:
-        """Run the tick engine; it never raises."""
+        """Run the tick engine; it never raises.
+
+        Raises:
+          SystemExit: the vhost belongs to another store, whose schedulers would publish the same ticks.
+        """
         with self._stop:
+            self._refuse_another_store()
             self._engine.run_once()
+
+    def _refuse_another_store(self) -> None:
+        if self._belongs:
+            return
+        try:
+            adoption.belong(cast("DutifulBroker", self._broker))
+        except AnotherStore as error:
+            _log.critical("vhost_of_another_store", error=str(error))
+            raise SystemExit(_EXIT_ANOTHER_STORE) from None
+        except (DutifulError, SQLAlchemyError) as error:
+            # Not to be told yet. The engine says what is away; and before its first message the vhost is asked again.
+            _log.debug("the vhost's store is not known yet", error=str(error))
+        else:
+            self._belongs = True
 
 
 def install(broker: JobBroker, timetable: Sequence[Schedule]) -> None:
@@ -122,11 +156,10 @@ def install(broker: JobBroker, timetable: Sequence[Schedule]) -> None:
     logging.getLogger("periodiq").setLevel(logging.WARNING)
     stop = Stop()
     stop.listen()
-    engine = TickEngine(broker.store, timetable)
+    dsn = chosen.sentry.dsn.get_secret_value() if chosen.sentry.dsn else None
+    engine = TickEngine(broker.store, timetable, checkins=CheckIns(dsn, chosen.environment))
     port = _PORT if chosen.metrics.port is None else chosen.metrics.port
     exposition.server(chosen.metrics.host, port, engine.problems)
     # Not declared, as an actor would be: it has no queue, and no worker may ever see it.
-    broker.actors[_STAND_IN] = StandIn(engine, stop)  # type: ignore[assignment]
-    structlog.stdlib.get_logger("dutiful.schedules").info(
-        "scheduler_started", schedules={schedule.name: str(schedule.cron) for schedule in timetable}
-    )
+    broker.actors[_STAND_IN] = StandIn(broker, engine, stop)  # type: ignore[assignment]
+    _log.info("scheduler_started", schedules={schedule.name: str(schedule.when) for schedule in timetable})

@@ -1,41 +1,29 @@
-"""The tick engine records what is due, then publishes it."""
+"""The tick engine turns due times into jobs, and tells what became of them."""
 
 import time
-import uuid
-from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Final
 
 import structlog
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Engine
 
 from scheduling import metrics
+from scheduling.checkins import CheckIns
+from scheduling.look import Look, look
+from scheduling.names import tick_key
 from scheduling.schedule import Schedule
+from scheduling.watch import Watch
 from workers.clock import utcnow
 from workers.errors import DutifulError
 from workers.store import ticks
 from workers.store.engine import begin
+from workers.store.ticks import Tick
 
-_NAMESPACE = uuid.UUID("8eba097e-3b73-42e7-9467-3c7bcaac163c")  # never changes: message ids come from it
-_PATIENCE_SECONDS = 5.0
-_SILENT_AFTER_SECONDS = 60.0  # far above what a call takes while the broker and the store are away
+_PATIENCE_SECONDS: Final = 5.0
+_SILENT_AFTER_SECONDS: Final = 60.0  # far above what a call takes while the broker and the store are away
 
-
-class Tick(NamedTuple):
-    """One due time of a schedule."""
-
-    schedule: str
-    due_at: datetime
-
-    @property
-    def key(self) -> str:
-        """What makes two messages of this tick one job."""
-        return f"{self.schedule}@{self.due_at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
-
-    @property
-    def message_id(self) -> str:
-        """The same in every scheduler, and again after a crash."""
-        return str(uuid.uuid5(_NAMESPACE, self.key))
+_Id = tuple[str, datetime]
 
 
 class TickEngine:
@@ -46,24 +34,36 @@ class TickEngine:
     that another takes it over, it is published again under the same id and key, and the key keeps the second from
     running.
 
-    Of the due times that passed while no scheduler ran, the latest is made up for and the ones before it are left out.
-    Nothing from before a schedule was first seen, or its cron changed, is made up for. What was recorded while the
-    broker was away is published when it is back, all of it.
+    What is due while this scheduler is at work is recorded, however late: because the store was away, say. What passed
+    while none was at work is treated as its schedule says. Nothing from before a schedule was first seen, or its spec
+    changed, is made up for. What was recorded while the broker was away is published when it is back, all of it.
 
     Parameters:
       engine: the store.
       timetable: the schedules, each with a name of its own.
       clock: the time now, aware.
+      checkins: who is told what begins and ends.
     """
 
-    def __init__(self, engine: Engine, timetable: Sequence[Schedule], clock: Callable[[], datetime] = utcnow) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        timetable: Sequence[Schedule],
+        clock: Callable[[], datetime] = utcnow,
+        checkins: CheckIns | None = None,
+    ) -> None:
         self._engine = engine
         self._schedules = {schedule.name: schedule for schedule in timetable}
         self._clock = clock
+        self._checkins = checkins
+        self._watch = Watch()
         self._log = structlog.stdlib.get_logger("dutiful.schedules")
-        self._waiting: set[Tick] = set()  # recorded, not yet published, as the last call left it
+        self._waiting: set[_Id] = set()  # recorded, not yet published, as the last call left it
         self._problems = ["the timetable has not been looked at yet"]
         self._looked_at = time.monotonic()
+        for name in self._schedules:
+            for why in ticks.SKIPPED:
+                metrics.schedule_skipped.labels(name, why)
 
     def problems(self) -> list[str]:
         """Why ticks may be late: what went wrong in the last call, or that it is long ago; empty when all is well."""
@@ -78,43 +78,41 @@ class TickEngine:
         It never raises. While the store or the broker is away it says so in the log, and the next call goes on.
         """
         now, self._looked_at = self._clock(), time.monotonic()
+        self._watch.look(now)
         try:
             with begin(self._engine) as connection:
-                mine = self._record(connection, now)
-                waiting = {Tick(name, due) for name, due, _ in ticks.unpublished(connection, self._schedules)}
-                latest = {name: ticks.last_due(connection, name) for name in self._schedules}
+                found = look(connection, self._schedules.values(), now=now, watched_since=self._watch.since)
         except Exception as error:  # noqa: BLE001  whatever it is, the scheduler must live to try again
             self._problems = [self._failed(error, step="record")]
             return
-        for tick in mine:
-            self._log.info("tick_recorded", schedule=tick.schedule, due_at=tick.due_at.isoformat())
+        self._tell(found)
         # A tick that another scheduler has just recorded is its to publish, and ours when it is still there next time.
-        ready = waiting & (self._waiting | mine)
-        self._problems = self._publish_all(sorted(ready, key=lambda tick: (tick.due_at, tick.schedule)), waiting)
+        ours = self._waiting | set(found.recorded)
+        waiting = {_id(tick) for tick in found.waiting}
+        self._problems = self._publish_all([tick for tick in found.waiting if _id(tick) in ours], waiting)
         self._waiting = waiting
-        self._show(now, latest)
+        self._show(now, found)
 
-    def _record(self, connection: Connection, now: datetime) -> set[Tick]:
-        """Take the ticks that are due and that no other scheduler has taken."""
-        taken = set()
-        for name, schedule in self._schedules.items():
-            since = ticks.first_seen(connection, name, str(schedule.cron))
-            last = ticks.last_due(connection, name)
-            due = schedule.cron.latest_due(max(since, last) if last else since, now)
-            if due is not None:
-                tick = Tick(name, due)
-                if ticks.record(connection, name, due, tick.message_id):
-                    taken.add(tick)
-        return taken
+    def _tell(self, found: Look) -> None:
+        """Say what was recorded, left out, and has ended."""
+        for name, due in found.recorded:
+            self._log.info("tick_recorded", schedule=name, due_at=due.isoformat())
+        for name, why, count in found.skipped:
+            metrics.schedule_skipped.labels(name, why).inc(count)
+            self._log.warning("ticks_skipped", schedule=name, why=why, count=count)
+        for tick in found.ended:
+            self._log.info("tick_ended", schedule=tick.schedule, due_at=tick.due_at.isoformat(), outcome=tick.outcome)
+            if self._checkins is not None:
+                self._checkins.ended(self._schedules[tick.schedule], tick)
 
-    def _publish_all(self, ready: Sequence[Tick], waiting: set[Tick]) -> list[str]:
+    def _publish_all(self, ready: Sequence[Tick], waiting: set[_Id]) -> list[str]:
         """Publish what is ready, and strike it from what waits; return what went wrong."""
         problems = []
         started = time.monotonic()
         for tick in ready:
             try:
                 self._publish(tick)
-                waiting.discard(tick)
+                waiting.discard(_id(tick))
             except Exception as error:  # noqa: BLE001  whatever it is, the other schedules must go on
                 problems.append(self._failed(error, step="publish", schedule=tick.schedule))
             if time.monotonic() - started > _PATIENCE_SECONDS:
@@ -124,26 +122,48 @@ class TickEngine:
 
     def _publish(self, tick: Tick) -> None:
         schedule = self._schedules[tick.schedule]
-        schedule.actor.send_with_options(kwargs=dict(schedule.arguments), key=tick.key, message_id=tick.message_id)
-        with begin(self._engine) as connection:
-            ticks.published(connection, tick.schedule, tick.due_at)
+        publish(self._engine, schedule, tick)
         self._log.info(
             "tick_published", schedule=tick.schedule, due_at=tick.due_at.isoformat(), message_id=tick.message_id
         )
+        if self._checkins is not None:
+            self._checkins.published(schedule, tick)
 
-    def _show(self, now: datetime, latest: Mapping[str, datetime | None]) -> None:
+    def _show(self, now: datetime, found: Look) -> None:
         """Set the metrics: a tick that waits for the broker stays the next that is due."""
         for name, schedule in self._schedules.items():
-            waiting = [tick.due_at for tick in self._waiting if tick.schedule == name]
-            due = min(waiting, default=schedule.cron.next_valid_date(now))
-            metrics.schedule_next_due.labels(name).set(due.timestamp())
-            done = latest[name]
-            published = metrics.schedule_last_published.labels(name)
-            if done is not None and done not in waiting:
-                published.set(done.timestamp())
+            due = schedule.when.next_valid_date(now - schedule.delay)
+            waiting = {tick.due_at for tick in found.waiting if tick.schedule == name and tick.kind == "scheduled"}
+            still = {each for each in waiting if (name, each) in self._waiting}
+            metrics.schedule_next_due.labels(name).set((min(still, default=due) + schedule.delay).timestamp())
+            following = schedule.when.next_valid_date(due)
+            metrics.schedule_interval.labels(name).set((following - due).total_seconds())
+            published = max([*(waiting - still), *filter(None, [found.published.get(name)])], default=None)
+            for metric, moment in (
+                (metrics.schedule_last_published, published),
+                (metrics.schedule_last_succeeded, found.succeeded.get(name)),
+            ):
+                metric.labels(name).set(moment.timestamp() if moment else 0)
 
     def _failed(self, error: Exception, **where: str) -> str:
         """Log what the next call tries again; an error that nobody foresaw shows where it comes from."""
         said = f"{type(error).__name__}: {error}"
         self._log.error("tick_failed", error=said, exc_info=not isinstance(error, DutifulError), **where)
         return said
+
+
+def publish(engine: Engine, schedule: Schedule, tick: Tick) -> None:
+    """Send the job of a tick that is recorded, and note that the broker has confirmed it.
+
+    Raises:
+      PublishError: it was not, or perhaps not, taken; publishing it again can't double the job.
+      StoreUnavailable: it was, and that could not be noted; it will be published again, under the same id.
+    """
+    key = tick.key or tick_key(tick.schedule, tick.due_at)
+    schedule.actor.send_with_options(kwargs=dict(schedule.arguments), key=key, message_id=tick.message_id)
+    with begin(engine) as connection:
+        ticks.published(connection, tick, schedule.actor.actor_name, key)
+
+
+def _id(tick: Tick) -> _Id:
+    return tick.schedule, tick.due_at

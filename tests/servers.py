@@ -15,6 +15,7 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -28,16 +29,33 @@ from deploy.setup import servers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
 CHECKOUT = Path(__file__).parents[1]
-NEEDS_SERVERS = {"broker_node", "database_server", "rabbitmq", "postgres", "stack"}
+NEEDS_SERVERS = {"broker_node", "database_server", "rabbitmq", "postgres", "make_database", "stack"}
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
         if NEEDS_SERVERS & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.broker)
+    items[:] = spread(items, getattr(config, "workerinput", {}).get("workercount", 1))
+
+
+def spread(items: list[pytest.Item], processes: int) -> list[pytest.Item]:
+    """Order tests so that each process, which gets an equal part of them, begins with its share of the long ones."""
+    long, others = [], []
+    for item in items:
+        (long if item.get_closest_marker("long") else others).append(item)
+    ordered: list[pytest.Item] = []
+    for place in range(processes):
+        ordered += long[place::processes]
+        end = len(items) * (place + 1) // processes
+        more = max(0, end - len(ordered))
+        ordered += others[:more]
+        del others[:more]
+    return ordered
 
 
 @pytest.fixture(scope="session")
@@ -111,15 +129,27 @@ def rabbitmq(broker_addresses: tuple[str, str], management: httpx.Client, names:
     management.delete(f"/api/vhosts/{vhost}").raise_for_status()
 
 
-@pytest.fixture
-def postgres(database_server: Stack, names: Iterator[str]) -> Iterator[str]:
-    """The SQLAlchemy URL of a fresh database."""
+@pytest.fixture(scope="session")
+def make_database(database_server: Stack, names: Iterator[str]) -> Callable[..., AbstractContextManager[str]]:
+    """Make a database of its own: with make_database(like="name of another") as url: its SQLAlchemy URL."""
     url = database_server.environment["DUTIFUL_STORE__URL"]
-    database = next(names)
-    with psycopg.connect(url.replace("+psycopg", "", 1), autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {database}")
-        yield url.rpartition("/")[0] + f"/{database}"
-        connection.execute(f"DROP DATABASE {database} WITH (FORCE)")
+
+    @contextmanager
+    def make(like: str = "template1") -> Iterator[str]:
+        name = next(names)
+        with psycopg.connect(url.replace("+psycopg", "", 1), autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE {like}")
+            yield url.rpartition("/")[0] + f"/{name}"
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+    return make
+
+
+@pytest.fixture
+def postgres(make_database: Callable[..., AbstractContextManager[str]]) -> Iterator[str]:
+    """The SQLAlchemy URL of a fresh database."""
+    with make_database() as url:
+        yield url
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from dramatiq.errors import ConnectionClosed
 from pika import exceptions as amqp
 
 from workers.errors import AnotherStore, BrokerUnreachable, ConfigurationError
@@ -54,6 +55,25 @@ def adopt(broker: DutifulBroker, queues: Iterable[str], *, reason: str, who: str
         audit.write(connection, who=who or audit.operator(), action="adopted", reason=reason, detail=said)
         _asked(broker, hand_over)
     return theirs
+
+
+def belong(broker: DutifulBroker) -> None:
+    """Make sure that the vhost belongs to the broker's store; one that belonged to nobody does from now on.
+
+    Raises:
+      AnotherStore: it belongs to another one.
+      ConfigurationError: the store has no identity.
+      BrokerUnreachable: there is no connection.
+      StoreUnavailable: the store can't be reached.
+    """
+    ours = broker.store_id = identity_of(broker.store)
+    try:
+        broker.ask(
+            lambda channel, answer: topology.declare_store(channel, ours, callback=answer),
+            broker.publish_timeout_seconds,
+        )
+    except ConnectionClosed as error:
+        raise broker.publisher.unreachable() from error
 
 
 def _owner(broker: DutifulBroker, ours: str) -> str | None:

@@ -18,6 +18,7 @@ from workers.middleware.idempotency import Idempotency
 from workers.middleware.job_log import JobLog
 from workers.middleware.job_metrics import JobMetrics
 from workers.middleware.outbox_relay import OutboxRelay
+from workers.middleware.pauses import Pauses
 from workers.middleware.successors import Successors
 from workers.middleware.time_limit import TimeLimit
 from workers.middleware.tracing import tracing
@@ -54,6 +55,7 @@ def build_middleware(chosen: Settings, engine: Engine) -> list[Middleware]:
         Idempotency(engine),  # claims after the arguments are known to be good; records how the attempt ended
         OutboxRelay(engine),  # after it, because it has made the store ready
         VitalSigns(engine, time_limit=chosen.worker.time_limit_seconds * 1000),  # as the relay, it has no part in jobs
+        Pauses(engine),  # nothing of what is paused begins
         Successors(engine),  # what follows from the job: stored by the above in the commit that marks it done
         Failures(  # decides how the attempt ended, and has its successor confirmed, before any of the above hears of it
             max_retries=chosen.retries.max_retries,

@@ -2,7 +2,6 @@
 
 import json
 import uuid
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -10,7 +9,7 @@ from typing import Any, Final
 
 from dramatiq import Message
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, PendingRollbackError
 
 from workers.contracts import arguments_hash
 from workers.errors import PermanentFailure, StoreUnavailable
@@ -60,7 +59,7 @@ class Job:
         self._group_callbacks: Sequence[Outgoing] = ()
         self._arguments: dict[str, Any] | None = None
         self._outgoing: list[Outgoing] | None = None
-        self._children: Counter[str] = Counter()
+        self._children: dict[str, int] = {}
         self._result: Any = _NOTHING
         self._follow: Callable[[Any], list[Outgoing]] | None = None
         self._following: list[Outgoing] | None = None
@@ -123,10 +122,10 @@ class Job:
                     self._store(connection, self._outgoing)
                     kept = checkpoints.written(checkpoint, self.actor)
                     checkpoints.save(connection, **mark, fence=self.claim.fence, checkpoint=kept)
-            except DBAPIError as error:
+            except (DBAPIError, PendingRollbackError) as error:
                 # The block may talk to other databases too; this one being away is no fault of the job's.
                 if connection.invalidated:
-                    raise StoreUnavailable("the store went away", received=type(error.orig).__name__) from error
+                    raise StoreUnavailable("the store went away", received=type(error).__name__) from error
                 raise
             finally:
                 self._outgoing = self.connection = None
@@ -246,5 +245,5 @@ class Job:
     def child_id(self, actor: str, wire: dict[str, object]) -> str:
         """The id of a message sent by this job: the same when another attempt sends the same again."""
         what = arguments_hash(actor, wire)
-        self._children[what] += 1
+        self._children[what] = self._children.get(what, 0) + 1
         return str(uuid.uuid5(uuid.UUID(int=0), f"{self.id}/{what}/{self._children[what]}"))

@@ -10,9 +10,10 @@ from datetime import datetime
 from sqlalchemy import Connection, Engine, and_, func, or_, select
 
 from workers.errors import StoreError
-from workers.store import audit, holders, orders, tables
+from workers.store import audit, groups, holders, orders, tables
 from workers.store.audit import Line
 from workers.store.engine import begin, outages, read_only
+from workers.store.groups import Progress
 from workers.store.keys import Record
 
 
@@ -72,17 +73,20 @@ class Tick:
 
 @dataclass(frozen=True)
 class Findings:
-    """All that was found; empty lists: nothing is known."""
+    """All that was found; empty lists: nothing is known. `group` is the group that has this id."""
 
     jobs: list[Known] = field(default_factory=list)
     unsent: list[Unsent] = field(default_factory=list)
     ticks: list[Tick] = field(default_factory=list)
+    group: Progress | None = None
 
 
 def show(
     engine: Engine, *, message_id: str | None = None, key: str | None = None, actor: str | None = None
 ) -> Findings:
     """What is known of the jobs with a message id, which is the key too unless the actor says another, or with a key.
+
+    The id may be a group's.
 
     A message's id has no index: the keys are read through once, which takes a second for each few millions.
 
@@ -100,6 +104,7 @@ def show(
             found,
             [Unsent(*row) for row in connection.execute(unsent.where(sent.message_id == message_id))],
             [Tick(*row) for row in connection.execute(due.where(ticks.message_id == message_id))],
+            groups.find(connection, message_id),
         )
 
 

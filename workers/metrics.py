@@ -41,6 +41,12 @@ outbox_failures = Counter(
 queue_prefetch = Gauge(
     "dutiful_queue_prefetch", "Messages that a worker process fetches ahead.", ["queue"], multiprocess_mode="max"
 )
+paused = Gauge(
+    "dutiful_paused",
+    "1 while an actor, a queue or a schedule is paused.",
+    ["kind", "name"],
+    multiprocess_mode="mostrecent",
+)
 store_up = Gauge("dutiful_store_up", "Whether every worker process reaches the store.", multiprocess_mode="livemin")
 store_seconds = Histogram(
     "dutiful_store_seconds", "How long the store took to answer.", ["operation"], buckets=_SECONDS

@@ -13,10 +13,11 @@ from dramatiq.brokers.rabbitmq import RabbitmqBroker
 from dramatiq.common import iter_queue, q_name
 from dramatiq.errors import ConnectionClosed
 
-from workers.asking import DECLARE_SECONDS, Asking
+from workers.asking import DECLARE_SECONDS
 from workers.consumer import RabbitmqConsumer
 from workers.delivery import Delivery
 from workers.errors import AnotherStore, ConfigurationError
+from workers.parking import Parking
 from workers.transport import topology
 from workers.transport.intake import Intake
 from workers.transport.publisher import Publisher
@@ -27,7 +28,7 @@ _EXIT_ANOTHER_STORE: Final = 67
 _IDLE_THREADS: Final = 8
 
 
-class DutifulBroker(Asking, RabbitmqBroker):
+class DutifulBroker(Parking, RabbitmqBroker):
     """RabbitMQ with quorum queues, confirms on every message, and delays that the broker keeps.
 
     Two connections a process, made when they are first needed, anew in a forked child.

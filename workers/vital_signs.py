@@ -121,7 +121,7 @@ class VitalSigns:
             self._empty[queue] = max(self._empty[queue], min(oldest, now))
         metrics.queue_probe.labels(queue).set(self._empty[queue])
         ended = _ended(queue)
-        if not waits or ended != self._ended[queue]:
+        if not waits or ended != self._ended[queue] or queue in self.broker.paused_queues:
             self._moved[queue], self._ended[queue] = time.monotonic(), ended
         still = time.monotonic() - self._moved[queue]
         return [f"jobs wait in {queue} and none has ended for {still:.0f} s"] if still > self.patience[queue] else []

@@ -14,6 +14,7 @@ from deploy.local.__main__ import parser
 from scheduling import metrics as schedulers
 from workers import cli
 from workers import metrics as workers
+from workers.cli import letter_page
 from workers.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -135,3 +136,10 @@ def test_the_times_are_those_of_the_compose_file():
 
     assert f"{timeout} s" in section("Stop")
     assert f"{worker['stop_grace_period'].removesuffix('s')} s" in section("Stop")
+
+
+def test_the_page_about_a_dead_letter_names_a_section_that_is_there():
+    document, _, anchor = letter_page.RUNBOOK.partition("#")
+    headings = re.findall(r"^## (.*)$", (ROOT / document).read_text(), re.MULTILINE)
+
+    assert anchor in {heading.lower().replace(" ", "-") for heading in headings}

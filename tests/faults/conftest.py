@@ -13,7 +13,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "integration"))
 sys.path.insert(0, str(Path(__file__).parent))
 from node import running
-from processes import Queue, Worker, until
+from processes import ONLOOKER, Queue, Worker, until
 from proxy import Proxy
 
 from workers import actor
@@ -121,8 +121,9 @@ class Vhost:
         self.shop = Queue(url, "shop")
 
     def connections(self):
-        """RabbitMQ lists a connection a few seconds after it was made."""
-        return self.client.get(f"/api/vhosts/{self.name}/connections").raise_for_status().json()
+        """All but those of onlookers. RabbitMQ lists a connection a few seconds after it was made."""
+        found = self.client.get(f"/api/vhosts/{self.name}/connections").raise_for_status().json()
+        return [each for each in found if each.get("client_properties", {}).get("connection_name") != ONLOOKER]
 
     def cut(self, least=1):
         """Close every connection, as an operator can; at least so many must be there."""
@@ -173,3 +174,10 @@ def nodes_of_our_own(installed_servers, run_folder):
         pytest.skip("the RabbitMQ that was named is not ours to kill")
     numbers = itertools.count(1)
     return lambda names: running(run_folder / f"nodes-{next(numbers)}", names)
+
+
+@pytest.fixture(scope="session")
+def own_node(nodes_of_our_own):
+    """A RabbitMQ that tests may kill and starve; it runs again when they end."""
+    with nodes_of_our_own(["rabbit"]) as (node,):
+        yield node

@@ -69,6 +69,16 @@ def rabbitmqctl(node, *arguments):
 
 
 @contextlib.contextmanager
+def memory_alarm(node):
+    """RabbitMQ takes no message until the block ends."""
+    rabbitmqctl(node, "set_vm_memory_high_watermark", "absolute", "1")
+    try:
+        yield
+    finally:
+        rabbitmqctl(node, "set_vm_memory_high_watermark", "0.4")
+
+
+@contextlib.contextmanager
 def running(folder, names):
     """Nodes that find each other through an epmd of their own; several become one cluster."""
     (epmd_port,) = ports.choose(1)

@@ -187,6 +187,7 @@ class TestPublishing:
 
 
 class TestDelays:
+    @pytest.mark.long
     def test_a_delayed_message_survives_a_kill_of_rabbitmq(self, nodes_of_our_own, make_broker, job, noted, work):
         note, notes = noted
         with nodes_of_our_own(["patient"]) as (node,):

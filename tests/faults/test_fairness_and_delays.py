@@ -37,6 +37,10 @@ def test_a_second_is_a_second_beside_many_jobs_delayed_by_an_hour(broker, work, 
 
 
 def test_forty_messages_for_a_queue_that_is_gone_stop_no_other(broker, work, job, noted, vhost):
+    """A ladder that waits for what can't be delivered would stop. Stock has no ladder, so nothing there could stop:
+
+    its workers hold what is delayed, and declare a queue that is gone again. This test has no twin.
+    """
     note, notes = noted
     here = job(broker, note)
     gone = job(broker, note, actor_name="gone", queue_name="gone")

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from node import rabbitmqctl
+from node import memory_alarm
 from processes import until
 
 from workers.errors import BrokerBlocked, BrokerUnreachable, PublishError, PublishUnconfirmed
@@ -31,13 +31,6 @@ def in_time(seconds=4.5):
     yield
     took = time.monotonic() - began
     assert took < seconds, f"it took {took:.1f} s"
-
-
-@pytest.fixture(scope="module")
-def own_node(request):
-    """A RabbitMQ that these tests may kill and starve."""
-    with request.getfixturevalue("nodes_of_our_own")(["rabbit"]) as (node,):
-        yield node
 
 
 def test_a_link_that_froze_leaves_the_message_unconfirmed(make_broker, job, noted, proxy, shop):
@@ -76,15 +69,12 @@ def test_a_memory_alarm_is_named(own_node, make_broker, job, noted):
     send = job(make_broker(own_node.url), noted[0])
     send.send()
 
-    rabbitmqctl(own_node, "set_vm_memory_high_watermark", "absolute", "1")
-    try:
+    with memory_alarm(own_node):
         # RabbitMQ tells a connection that it is blocked when it first publishes: this message may have arrived.
         with pytest.raises(PublishUnconfirmed), in_time():
             send.send()
         with pytest.raises(BrokerBlocked, match="nothing was sent"), in_time():
             send.send()
-    finally:
-        rabbitmqctl(own_node, "set_vm_memory_high_watermark", "0.4")
     until(lambda: sent(send), what="nothing could be sent after the alarm")
 
 

@@ -13,6 +13,7 @@ import pika
 import pytest
 from dramatiq.brokers.rabbitmq import RabbitmqBroker
 from dramatiq.errors import ConnectionClosed
+from node import memory_alarm, rabbitmqctl
 from processes import envelope, until
 
 HOUR_MS = 3_600_000
@@ -20,7 +21,8 @@ HOUR_MS = 3_600_000
 DELAYED = 1_500
 PATIENCE_SECONDS = 5
 JOBS = 60
-RESTARTS = 30 if os.environ.get("PROOF") else 4
+PROOF = bool(os.environ.get("PROOF"))
+RESTARTS = 30 if PROOF else 4
 
 
 @pytest.fixture
@@ -43,7 +45,9 @@ def make_broker(rabbitmq):
 @pytest.fixture
 def job():
     """Make an actor of a function: job(broker, function, max_retries=3)."""
-    return lambda broker, function, **options: dramatiq.actor(broker=broker, queue_name="shop", **options)(function)
+    return lambda broker, function, **options: dramatiq.actor(broker=broker, **{"queue_name": "shop"} | options)(
+        function
+    )
 
 
 def test_a_retry_that_the_delay_queue_refuses_is_lost(broker, work, job, noted, vhost):
@@ -117,19 +121,64 @@ def test_a_wrong_queue_name_ends_a_worker_thread(broker, work, job, noted, shop)
         consumer.stop()
 
 
+def hangs(publish):
+    """A thread that publishes, for which nobody has answered in more than twice the time that ours takes at most."""
+    sender = threading.Thread(target=publish)
+    sender.start()
+    sender.join(2 * PATIENCE_SECONDS)
+    return sender if sender.is_alive() else None
+
+
+@pytest.mark.timeout(120)
+def test_publishing_during_a_memory_alarm_hangs_until_it_is_over(own_node, make_broker, job, noted):
+    """test_publishing_faults.py: test_a_memory_alarm_is_named; there, it ends within 4.5 s and says why."""
+    send = job(make_broker(own_node.url), noted[0], queue_name="stock")
+    send.send()
+
+    with memory_alarm(own_node):
+        sender = hangs(send.send)
+    assert sender
+    sender.join(60)
+    assert not sender.is_alive()
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.skipif(not PROOF, reason="needs three nodes: PROOF=1 runs it")
+def test_publishing_to_a_minority_hangs(nodes_of_our_own, make_broker, job, noted):
+    """test_cluster.py: test_publishing_to_a_minority_ends_in_time_and_goes_on_with_a_majority.
+
+    On the queues that survive the loss of a node, as everywhere in a vhost where they are the default.
+    """
+    with nodes_of_our_own(["one", "two", "three"]) as nodes:
+        rabbitmqctl(nodes[0], "add_vhost", "stock", "--default-queue-type", "quorum")
+        rabbitmqctl(nodes[0], "set_permissions", "-p", "stock", "guest", ".*", ".*", ".*")
+        send = job(make_broker(nodes[0].url.replace("%2F", "stock")), noted[0])
+        send.send()
+
+        for node in nodes[1:]:
+            node.kill()
+        sender = hangs(send.send)
+        for node in nodes[1:]:
+            node.boot()
+        for node in nodes[1:]:
+            node.wait()
+
+        assert sender
+        sender.join(60)
+        assert not sender.is_alive()
+
+
 @pytest.mark.timeout(120)
 def test_publishing_to_a_link_that_froze_hangs(make_broker, job, noted, proxy):
     """test_publishing_faults.py: test_a_link_that_froze_leaves_the_message_unconfirmed; there, it ends within 4.5 s."""
     send = job(make_broker(proxy.url), noted[0])
-    sender = threading.Thread(target=lambda: (send.send(), proxy.freeze(), send.send()))
-    sender.start()
 
-    sender.join(2 * PATIENCE_SECONDS)
-    hung = sender.is_alive()
+    sender = hangs(lambda: (send.send(), proxy.freeze(), send.send()))
     proxy.thaw()
-    sender.join(60)
 
-    assert hung
+    assert sender
+    sender.join(60)
+    assert not sender.is_alive()
 
 
 def numbers_left(shop):
@@ -147,6 +196,7 @@ def count_unsettled(vhost):
     return vhost.client.get(f"/api/queues/{vhost.name}/shop").raise_for_status().json().get("messages")
 
 
+@pytest.mark.long
 @pytest.mark.timeout(180)
 def test_a_job_that_outlives_a_reconnect_acknowledges_another_message(start, shop, vhost):
     """test_worker_faults.py: test_a_job_that_outlives_a_reconnect_acknowledges_no_other_message."""

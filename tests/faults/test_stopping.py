@@ -15,7 +15,7 @@ from workers.store import tables
 
 PROOF = bool(os.environ.get("PROOF"))
 RESTARTS = 10 if PROOF else 3
-PREFETCHED = 500
+PREFETCHED = 500 if PROOF else 300
 THREADS = 8
 HANDED_BACK_SECONDS = 2
 
@@ -71,6 +71,7 @@ def stop(worker, brief, published):
     return asked
 
 
+@pytest.mark.long
 @pytest.mark.timeout(120 + 30 * RESTARTS)
 def test_restarts_with_hundreds_of_short_jobs_prefetched_cost_nothing(start, shop, brief, unended, tmp_path):
     published = 0

@@ -14,6 +14,7 @@ LIFE_SECONDS = 1  # long enough to renew what came
 LONG_SECONDS = 30 if PROOF else 9
 
 
+@pytest.mark.long
 def test_a_job_that_outlives_a_reconnect_acknowledges_no_other_message(start, shop, vhost):
     worker = start("-p", "1", "-t", "4")
     shop.publish(*(envelope("good", n=number) for number in range(3)))
@@ -35,6 +36,7 @@ def test_a_job_that_outlives_a_reconnect_acknowledges_no_other_message(start, sh
     assert shop.dead() == []
 
 
+@pytest.mark.long
 @pytest.mark.timeout(120 + 10 * RESTARTS)
 def test_restarts_before_anything_is_done_make_no_dead_letters(start, rabbitmq, tmp_path):
     """The broker gives a message up after ten deliveries; each is renewed after five, although no thread is idle."""

@@ -12,16 +12,25 @@ from pathlib import Path
 import pika
 
 ROOT = Path(__file__).parents[2]
+LONGEST_PAUSE_SECONDS = 0.25
+ONLOOKER = "onlooker"  # what RabbitMQ calls the connections of those who look from outside
+SHOP = Path(__file__).parent / "worker_site"
 DRAMATIQ = Path(sys.executable).with_name("dramatiq")
 
 
 def until(true, seconds=30, *, what="it did not happen", pause=0.05):
-    """Wait for something that must happen."""
+    """Wait for something that must happen. To look costs both sides, so what takes longer is looked at more rarely."""
     deadline = time.monotonic() + seconds
     while not (found := true()):
         assert time.monotonic() < deadline, f"{what} in {seconds} s"
         time.sleep(pause)
+        pause = min(1.2 * pause, LONGEST_PAUSE_SECONDS)
     return found
+
+
+def unset():
+    """The environment without what a shell may have set for a site of its own."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("DUTIFUL_", "SITE_"))}
 
 
 class Worker:
@@ -29,12 +38,11 @@ class Worker:
 
     def __init__(self, site, environment, folder, *arguments, module="shop"):
         self.log = folder / "worker.log"
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("DUTIFUL_", "SITE_"))}
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
                 [str(DRAMATIQ), module, "-P", str(site), str(ROOT), *arguments],
                 cwd=folder,
-                env=kept | {"DUTIFUL_METRICS__PORT": "0"} | environment,
+                env=unset() | {"DUTIFUL_METRICS__PORT": "0"} | environment,
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
@@ -76,8 +84,13 @@ class Queue:
     def __init__(self, url, name):
         self.url, self.name = url, name
 
+    def _connect(self):
+        parameters = pika.URLParameters(self.url)
+        parameters.client_properties = {"connection_name": ONLOOKER}
+        return pika.BlockingConnection(parameters)
+
     def publish(self, *bodies, headers=None, exchange="dutiful.jobs"):
-        with pika.BlockingConnection(pika.URLParameters(self.url)) as connection:
+        with self._connect() as connection:
             channel = connection.channel()
             channel.confirm_delivery()
             properties = pika.BasicProperties(delivery_mode=2, headers=headers)
@@ -85,7 +98,7 @@ class Queue:
                 channel.basic_publish(exchange, self.name, body, properties, mandatory=True)
 
     def count(self, name=None):
-        with pika.BlockingConnection(pika.URLParameters(self.url)) as connection:
+        with self._connect() as connection:
             return connection.channel().queue_declare(name or self.name, passive=True).method.message_count
 
     def exists(self):
@@ -98,7 +111,7 @@ class Queue:
     def dead(self):
         """Take every dead letter: (properties, body)."""
         letters = []
-        with pika.BlockingConnection(pika.URLParameters(self.url)) as connection:
+        with self._connect() as connection:
             channel = connection.channel()
             while (found := channel.basic_get(f"{self.name}.XQ", auto_ack=True))[0] is not None:
                 letters.append((found[1], found[2]))

@@ -1,16 +1,13 @@
 """`dutiful` on real servers: queues on RabbitMQ, the store on PostgreSQL."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pika
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-from processes import Queue, envelope
+from processes import Queue, envelope, unset
 
 DUTIFUL = Path(sys.executable).with_name("dutiful")
 SITE = Path(__file__).parent / "worker_site"
@@ -19,12 +16,11 @@ SITE = Path(__file__).parent / "worker_site"
 @pytest.fixture
 def dutiful(tmp_path):
     defaults = {"DUTIFUL_STORE__URL": f"sqlite:///{tmp_path}/store.db", "PYTHONPATH": str(SITE)}
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("DUTIFUL_", "SITE_"))}
 
     def run(*arguments, **more):
         command = [str(DUTIFUL), *arguments]
         return subprocess.run(
-            command, env=kept | defaults | more, capture_output=True, text=True, timeout=60, check=False
+            command, env=unset() | defaults | more, capture_output=True, text=True, timeout=60, check=False
         )
 
     return run

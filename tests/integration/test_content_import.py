@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from processes import unset
 from sqlalchemy import select, text
 
 from actors.content.tables import feed_batches, feeds, metadata, posts, rejections
@@ -82,9 +83,8 @@ def feed(tmp_path, site, record):
 
 @pytest.fixture
 def environment(rabbitmq, postgres, site):
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("DUTIFUL_", "SITE_"))}
     ours = {"DUTIFUL_RABBITMQ__URL": rabbitmq, "DUTIFUL_STORE__URL": postgres, "DUTIFUL_METRICS__PORT": "0"}
-    return kept | site | ours | {"PYTHONPATH": str(CHECKOUT)}
+    return unset() | site | ours | {"PYTHONPATH": str(CHECKOUT)}
 
 
 class Worker:
@@ -236,6 +236,7 @@ def test_a_feed_imported_twice_ends_in_the_same_rows(engine, environment, feed, 
     assert set(payloads) == {None}
 
 
+@pytest.mark.long
 def test_a_worker_killed_again_and_again_ends_in_the_same_rows(engine, environment, feed, start_worker):
     publish(environment, feed)
     worker = start_worker()

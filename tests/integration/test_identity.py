@@ -6,10 +6,8 @@ from pathlib import Path
 
 import pika
 import pytest
-from sqlalchemy import select
-
-sys.path.insert(0, str(Path(__file__).parent))
 from processes import ROOT, Queue, Worker, envelope, until
+from sqlalchemy import select
 
 from workers.errors import AnotherStore
 from workers.rabbitmq import DutifulBroker

@@ -11,19 +11,17 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from processes import ROOT, Queue, envelope, unset, until
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
-sys.path.insert(0, str(Path(__file__).parent))
-from processes import ROOT, Queue, envelope, until
-
 from workers.store.engine import create_store_engine, read_only
 
-pytestmark = pytest.mark.broker
+pytestmark = [pytest.mark.broker, pytest.mark.long]
 
 PROOF = bool(os.environ.get("PROOF"))
 SEED = int(os.environ.get("SEED") or 20261122)
-SHORT = 6
+SHORT = 4
 SITE = Path(__file__).parent / "steps_site" / "steps.py"
 EFFECTS = {
     "pipeline": ["started", "part 1", "part 2"],
@@ -43,9 +41,8 @@ class Site:
         self.killed.touch()
         store = f"sqlite:///{folder}/store.db"
         self.engine = create_store_engine(store)
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("DUTIFUL_", "SITE_"))}
         ours = {"DUTIFUL_RABBITMQ__URL": rabbitmq, "DUTIFUL_STORE__URL": store, "DUTIFUL_METRICS__PORT": "0"}
-        self.environment = kept | ours | {"PYTHONPATH": str(ROOT)}
+        self.environment = unset() | ours | {"PYTHONPATH": str(ROOT)}
         self.children = []
 
     def work(self, step):

@@ -1,27 +1,23 @@
 """Every key has exactly one effect, whatever is killed; without transaction(), each double names the kill behind it.
 
-Short form: 400 keys of each kind and four kills. `PROOF=1` makes it 10,000 and thirty; `SEED=` chooses other moments.
+Short form: 240 keys of each kind and four kills. `PROOF=1` makes it 10,000 and thirty; `SEED=` chooses other moments.
 """
 
 import os
 import random
-import sys
 import threading
 import time
 from collections import Counter
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
 from ledger import Bank, answers, wait_for_end
 from processes import until
 
-pytestmark = pytest.mark.broker
+pytestmark = [pytest.mark.broker, pytest.mark.long]
 
 PROOF = bool(os.environ.get("PROOF"))
 SEED = int(os.environ.get("SEED") or 20261122)
-KEYS, KILLS, RESTARTS = (10_000, 30, 5) if PROOF else (400, 4, 1)
+KEYS, KILLS, RESTARTS = (10_000, 30, 5) if PROOF else (240, 4, 1)
 WORKERS = 2
 
 

@@ -243,6 +243,7 @@ def test_two_stacks_at_once_do_not_meet(stack):
         pass
 
 
+@pytest.mark.long
 def test_the_servers_start_answer_come_back_after_kill_9_and_leave_nothing(stack):
     running = stack(services=["rabbitmq", "postgres", "prometheus"])
     ports = [running.port("rabbitmq", port) for port in (5672, 15672, 15692, 4369, 25672)]

@@ -16,12 +16,10 @@ import pytest
 from dramatiq.brokers.rabbitmq import RabbitmqBroker
 from dramatiq.middleware import Retries
 
-sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1] / "faults"))
-from processes import ROOT, Queue, Worker, until
+from processes import ROOT, SHOP, Queue, until
 from proxy import Proxy
 
-SITE = Path(__file__).parent / "worker_site"
 UPGRADING = ROOT / "docs" / "upgrading.md"
 DUTIFUL = Path(sys.executable).with_name("dutiful")
 READY, SOON, LATER, DEAD = 200, 40, 50, 10
@@ -58,21 +56,6 @@ def old(old_vhost):
     return Queue(old_vhost, "shop")
 
 
-@pytest.fixture
-def shop(rabbitmq):
-    return Queue(rabbitmq, "shop")
-
-
-@pytest.fixture
-def environment(rabbitmq, tmp_path):
-    (tmp_path / "ledger").touch()
-    return {
-        "DUTIFUL_RABBITMQ__URL": rabbitmq,
-        "DUTIFUL_STORE__URL": f"sqlite:///{tmp_path}/store.db",
-        "SHOP_LEDGER": str(tmp_path / "ledger"),
-    }
-
-
 class Migrate:
     """`dutiful queues migrate`, as it is typed."""
 
@@ -83,7 +66,7 @@ class Migrate:
         process = subprocess.Popen(
             [str(DUTIFUL), "queues", "migrate", "shop", "--from", source, *arguments],
             cwd=self.folder,
-            env={"PATH": "/usr/bin:/bin", "COLUMNS": "200", "PYTHONPATH": f"{ROOT}:{SITE}"} | self.environment,
+            env={"PATH": "/usr/bin:/bin", "COLUMNS": "200", "PYTHONPATH": f"{ROOT}:{SHOP}"} | self.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -109,20 +92,16 @@ def migrate(environment, tmp_path):
 
 
 @pytest.fixture
-def run_until(environment, tmp_path):
+def run_until(start_worker, ledger):
     """Run our worker until its ledger satisfies, and return the ledger's lines."""
-    workers = []
 
     def run(satisfied):
-        workers.append(Worker(SITE, environment, tmp_path, "-p", "1", "-t", "4"))
-        ledger = Path(environment["SHOP_LEDGER"])
+        worker = start_worker()
         until(lambda: satisfied(ledger.read_text().splitlines()), seconds=60, what="the jobs did not run")
-        workers[0].stop()
+        worker.stop()
         return ledger.read_text().splitlines()
 
-    yield run
-    for worker in workers:
-        worker.kill()
+    return run
 
 
 def publish_through(stock):

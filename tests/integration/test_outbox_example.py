@@ -4,17 +4,16 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import httpx
 import pytest
+from processes import ROOT, Worker, unset, until
 from sqlalchemy import create_engine, text
 
-sys.path.insert(0, str(Path(__file__).parent))
-from processes import ROOT, Worker, until
+from deploy.local import ports
 
 PAGE = (ROOT / "docs/outbox.md").read_text()
 FILES = re.findall(r"^```python title=(\S+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
@@ -53,10 +52,9 @@ def shop(request, site, postgres, rabbitmq, tmp_path):
         "SHOP_DATABASE": database,
         "PYTHONPATH": f"{site}{os.pathsep}{ROOT}",
     }
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("DUTIFUL_", "SITE_"))}
 
     def run(*command):
-        return subprocess.run(command, cwd=site, env=kept | environment, capture_output=True, text=True, check=False)
+        return subprocess.run(command, cwd=site, env=unset() | environment, capture_output=True, text=True, check=False)
 
     def dutiful(*arguments):
         done = run(str(DUTIFUL), *arguments)
@@ -72,12 +70,6 @@ def shop(request, site, postgres, rabbitmq, tmp_path):
         assert made.returncode == 0, made.stderr
     run.dutiful, run.own, run.environment, run.database = dutiful, own, environment, database
     return run
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def metrics(port):
@@ -107,7 +99,7 @@ def test_an_order_and_its_job_are_one_commit_and_survive_a_kill(shop, site, post
     assert placed.returncode == -signal.SIGKILL
     assert count(shop.database, "dutiful_publisher_outbox") == 2, "what was rolled back sends nothing"
 
-    port = free_port()
+    (port,) = ports.choose(1)
     environment = shop.environment | {"DUTIFUL_METRICS__PORT": str(port)}
     worker = Worker(site, environment, tmp_path, "-p", "1", "-t", "2", module="shipping")
     try:

@@ -7,17 +7,9 @@ from pathlib import Path
 
 import pika
 import pytest
+from processes import ROOT, SHOP, envelope, until
 
-sys.path.insert(0, str(Path(__file__).parent))
-from processes import ROOT, Queue, envelope, until
-
-SITE = Path(__file__).parent / "worker_site"
 DUTIFUL = Path(sys.executable).with_name("dutiful")
-
-
-@pytest.fixture
-def shop(rabbitmq):
-    return Queue(rabbitmq, "shop")
 
 
 @pytest.fixture
@@ -32,6 +24,12 @@ def management_url(management):
 
 
 @pytest.fixture
+def known(management, rabbitmq):
+    """What RabbitMQ's management API knows of a queue; it learns anew every five seconds."""
+    return lambda name: management.get(f"/api/queues/{rabbitmq.rpartition('/')[2]}/{name}").raise_for_status().json()
+
+
+@pytest.fixture
 def dutiful(rabbitmq, tmp_path):
     """Run `dutiful queues VERB`: the exit status, and what it wrote."""
 
@@ -42,7 +40,7 @@ def dutiful(rabbitmq, tmp_path):
             env={
                 "PATH": "/usr/bin:/bin",
                 "COLUMNS": "200",
-                "PYTHONPATH": f"{ROOT}:{SITE}",
+                "PYTHONPATH": f"{ROOT}:{SHOP}",
                 "DUTIFUL_RABBITMQ__URL": rabbitmq,
                 "DUTIFUL_STORE__URL": f"sqlite:///{tmp_path}/store.db",
             }
@@ -67,8 +65,8 @@ def test_a_fresh_vhost_is_listed_as_missing_and_nothing_is_made_by_looking(dutif
         channel.queue_declare("shop", passive=True)
 
 
+@pytest.mark.usefixtures("queues")
 def test_the_list_tells_ready_dead_delayed_and_what_it_can_t_know(dutiful, shop, channel):
-    dutiful("declare")
     for n in range(3):
         shop.publish(envelope("good", n=n))
     channel.basic_publish("", "shop.XQ", b"dead")
@@ -98,8 +96,8 @@ def test_the_list_tells_ready_dead_delayed_and_what_it_can_t_know(dutiful, shop,
     assert "undeliverable" not in told
 
 
-def test_the_management_api_adds_what_is_not_settled(dutiful, shop, channel, management_url):
-    dutiful("declare")
+@pytest.mark.usefixtures("queues")
+def test_the_management_api_adds_what_is_not_settled(dutiful, shop, channel, management_url, known):
     for n in range(3):
         shop.publish(envelope("good", n=n))
     channel.basic_qos(prefetch_count=2)
@@ -107,24 +105,25 @@ def test_the_management_api_adds_what_is_not_settled(dutiful, shop, channel, man
 
     def unacked():
         channel.connection.process_data_events(0.1)
-        return json.loads(dutiful("list", "--json", DUTIFUL_RABBITMQ__MANAGEMENT_URL=management_url)[1])["queues"][0]
+        return known("shop").get("messages_unacknowledged")
 
-    found = until(lambda: (each := unacked())["unacked"] == 2 and each)
+    until(lambda: unacked() == 2)
+    _, told = dutiful("list", "--json", DUTIFUL_RABBITMQ__MANAGEMENT_URL=management_url)
 
-    assert (found["ready"], found["consumers"]) == (1, 1)
+    found = json.loads(told)["queues"][0]
+    assert (found["unacked"], found["ready"], found["consumers"]) == (2, 1, 1)
 
 
+@pytest.mark.usefixtures("queues")
 def test_a_management_api_that_does_not_answer_costs_only_its_own_numbers(dutiful):
-    dutiful("declare")
-
     status, said = dutiful("list", DUTIFUL_RABBITMQ__MANAGEMENT_URL="http://127.0.0.1:9")
 
     assert status == 0
     assert "management API can't be read" in said
 
 
+@pytest.mark.usefixtures("queues")
 def test_jobs_that_lost_their_queue_are_told_with_what_to_do(dutiful, channel):
-    dutiful("declare")
     channel.confirm_delivery()
     channel.basic_publish("dutiful.undeliverable", "", b"{}", mandatory=True)
 
@@ -133,25 +132,23 @@ def test_jobs_that_lost_their_queue_are_told_with_what_to_do(dutiful, channel):
     assert "Declare the queue again" in found
 
 
+@pytest.mark.usefixtures("queues")
 def test_what_was_declared_is_found_right(dutiful, management_url):
-    dutiful("declare")
-
     status, said = dutiful("verify", DUTIFUL_RABBITMQ__MANAGEMENT_URL=management_url)
 
     assert (status, said) == (0, "shop: nothing wrong was found\n")
 
 
+@pytest.mark.usefixtures("queues")
 def test_without_the_management_api_verify_says_what_it_did_not_check(dutiful):
-    dutiful("declare")
-
     status, said = dutiful("verify")
 
     assert status == 0
     assert "unknown: bindings and policies" in said
 
 
+@pytest.mark.usefixtures("queues")
 def test_a_missing_queue_is_wrong_and_verify_does_not_make_it(dutiful, channel):
-    dutiful("declare")
     channel.queue_delete("shop.XQ")
 
     status, said = dutiful("verify")
@@ -163,8 +160,8 @@ def test_a_missing_queue_is_wrong_and_verify_does_not_make_it(dutiful, channel):
     assert dutiful("verify")[0] == 0
 
 
+@pytest.mark.usefixtures("queues")
 def test_a_queue_with_other_arguments_is_wrong_and_verify_names_the_argument(dutiful, channel):
-    dutiful("declare")
     channel.queue_delete("shop")
     channel.queue_delete("dutiful.delay.03")
     channel.queue_declare("shop", durable=True)
@@ -203,8 +200,8 @@ def test_the_management_api_names_every_argument_that_differs(dutiful, channel, 
     assert "and 54 more\n  mend: dutiful queues declare" in said
 
 
+@pytest.mark.usefixtures("queues")
 def test_a_missing_binding_is_wrong(dutiful, channel, management_url):
-    dutiful("declare")
     channel.queue_unbind("shop", "dutiful.jobs", "shop")
 
     status, said = dutiful("verify", DUTIFUL_RABBITMQ__MANAGEMENT_URL=management_url)
@@ -213,21 +210,19 @@ def test_a_missing_binding_is_wrong(dutiful, channel, management_url):
     assert "queue shop: expected bound to dutiful.jobs by shop" in said
 
 
-def test_a_policy_that_breaks_a_promise_is_a_warning(dutiful, management, management_url, rabbitmq):
-    dutiful("declare")
+@pytest.mark.usefixtures("queues")
+def test_a_policy_that_breaks_a_promise_is_a_warning(dutiful, management, management_url, rabbitmq, known):
     vhost = rabbitmq.rpartition("/")[2]
     for name, rules in {"^shop$": {"max-length": 9, "delivery-limit": 5}, "XQ$": {"message-ttl": 60000}}.items():
         management.put(
             f"/api/policies/{vhost}/{len(rules)}", json={"pattern": name, "definition": rules, "apply-to": "queues"}
         ).raise_for_status()
 
-    def warnings():
-        found = json.loads(dutiful("verify", "--json", DUTIFUL_RABBITMQ__MANAGEMENT_URL=management_url)[1])
-        return {(each["what"], each["received"].split(",")[0]) for each in found if each["severity"] == "warning"}
+    until(lambda: all(known(name).get("effective_policy_definition") for name in ("shop", "shop.XQ")))
+    _, told = dutiful("verify", "--json", DUTIFUL_RABBITMQ__MANAGEMENT_URL=management_url)
 
-    found = until(lambda: len(each := warnings()) == 3 and each, seconds=15)
-
-    assert found == {
+    found = [each for each in json.loads(told) if each["severity"] == "warning"]
+    assert {(each["what"], each["received"].split(",")[0]) for each in found} == {
         ("queue shop", "max-length = 9"),
         ("queue shop", "delivery-limit = 5"),
         ("queue shop.XQ", "message-ttl = 60000"),

@@ -6,21 +6,17 @@ Short form: 200 races. `PROOF=1` makes it 1,000; `SEED=` chooses another order.
 import os
 import random
 import signal
-import sys
 import time
 from collections import Counter
-from pathlib import Path
 
 import httpx
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
 from ledger import Bank, wait_for_end
 from processes import until
 
 from deploy.local import ports
 
-pytestmark = pytest.mark.broker
+pytestmark = [pytest.mark.broker, pytest.mark.long]
 
 PROOF = bool(os.environ.get("PROOF"))
 SEED = int(os.environ.get("SEED") or 20261122)

@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 import pytest
 from sqlalchemy import insert, select, text, update
 
-sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1] / "faults"))
 from processes import Queue, envelope, until
 from proxy import Proxy
@@ -61,11 +60,6 @@ def make_relay(engine):
 @pytest.fixture
 def relay(make_relay, rabbitmq):
     return make_relay(rabbitmq)
-
-
-@pytest.fixture
-def shop(rabbitmq):
-    return Queue(rabbitmq, "shop")
 
 
 def put(engine, *messages, **options):

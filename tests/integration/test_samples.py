@@ -10,10 +10,8 @@ from pathlib import Path
 
 import pika
 import pytest
+from processes import ROOT, Queue, Worker, unset, until
 from sqlalchemy import create_engine, text
-
-sys.path.insert(0, str(Path(__file__).parent))
-from processes import ROOT, Queue, Worker, until
 
 SITE = Path(__file__).parent / "outbox_site"
 SAMPLES = [json.loads(path.read_text()) for path in sorted((ROOT / "tests/contract/samples").glob("*.json"))]
@@ -45,8 +43,7 @@ def store(tmp_path):
 
 @pytest.fixture
 def environment(rabbitmq, store):
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("DUTIFUL_", "SITE_"))}
-    return kept | {
+    return unset() | {
         "DUTIFUL_RABBITMQ__URL": rabbitmq,
         "DUTIFUL_STORE__URL": str(store.url),
         "PYTHONPATH": f"{SITE}{os.pathsep}{ROOT}",

@@ -18,10 +18,12 @@ import pika
 import pytest
 from sqlalchemy import select
 
-from scheduling.ticks import Tick
+from deploy.local import ports
+from scheduling.names import message_id, tick_key
 from workers.store import tables, ticks
 from workers.store.engine import create_store_engine
 from workers.store.migrate import migrate
+from workers.transport import topology
 
 PERIODIQ = Path(sys.executable).with_name("periodiq")
 ROOT = Path(__file__).parents[2]
@@ -78,9 +80,7 @@ class Proxy:
 
     def __init__(self, host, port):
         self.upstream = host, port
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        (self.port,) = ports.choose(1)
         self.listener = None
         self.sockets = []
 
@@ -221,6 +221,7 @@ def test_a_due_tick_is_in_its_queue_once_with_two_schedulers(start, environment,
     store.dispose()
 
 
+@pytest.mark.long
 def test_ticks_wait_for_a_rabbitmq_that_is_away_at_the_start_and_again_later(
     start, environment, store, rabbitmq, queue
 ):
@@ -232,9 +233,10 @@ def test_ticks_wait_for_a_rabbitmq_that_is_away_at_the_start_and_again_later(
     proxy.open()
     scheduler.wait_for("tick_published")
     proxy.shut()
-    orphan = Tick("sweep", AN_HOUR_AGO.replace(second=0, microsecond=0))
+    orphan = AN_HOUR_AGO.replace(second=0, microsecond=0)
+    key = tick_key("sweep", orphan)
     with store.begin() as connection:  # as a scheduler that died before it could publish
-        ticks.record(connection, orphan.schedule, orphan.due_at, orphan.message_id)
+        ticks.record(connection, "sweep", orphan, message_id=message_id(key), key=key)
     failures = len(scheduler.events("tick_failed"))
     scheduler.wait_for("tick_failed", failures + 2)
     proxy.open()
@@ -257,6 +259,18 @@ def test_a_scheduler_whose_rabbitmq_is_silent_stops_within_seconds(start, enviro
     assert status == 0
     assert seconds < 5
     assert [row.published_at for row in recorded(store)] == [None]
+
+
+def test_a_scheduler_refuses_a_vhost_that_belongs_to_another_store(start, environment, store, rabbitmq):
+    seen_an_hour_ago(store)
+    parameters = pika.URLParameters(rabbitmq)
+    with pika.BlockingConnection(parameters) as connection:
+        topology.declare_store(connection.channel(), "another")
+    scheduler = start("minutely", environment | {"DUTIFUL_RABBITMQ__URL": rabbitmq})
+    assert scheduler.process.wait(timeout=30) == 67
+    (said,) = scheduler.wait_for("vhost_of_another_store")
+    assert "another" in said["error"]
+    assert recorded(store) == []
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])

@@ -4,60 +4,20 @@ import json
 import os
 import signal
 import socket
-import sys
-from pathlib import Path
 
 import httpx
 import pika
-import pytest
+from processes import envelope, until
 
-sys.path.insert(0, str(Path(__file__).parent))
-from processes import Queue, Worker, envelope, until
-
-SITE = Path(__file__).parent / "worker_site"
-
-
-@pytest.fixture
-def ledger(tmp_path):
-    path = tmp_path / "ledger"
-    path.touch()
-    return path
-
-
-@pytest.fixture
-def environment(rabbitmq, tmp_path, ledger):
-    return {
-        "DUTIFUL_RABBITMQ__URL": rabbitmq,
-        "DUTIFUL_STORE__URL": f"sqlite:///{tmp_path}/store.db",
-        "SHOP_LEDGER": str(ledger),
-    }
-
-
-@pytest.fixture
-def start(environment, tmp_path):
-    started = []
-
-    def begin(*arguments, **more):
-        worker = Worker(SITE, environment | more, tmp_path, *(arguments or ("-p", "1", "-t", "4")))
-        started.append(worker)
-        return worker
-
-    yield begin
-    for worker in started:
-        worker.kill()
-
-
-@pytest.fixture
-def shop(rabbitmq):
-    return Queue(rabbitmq, "shop")
+from deploy.local import ports
 
 
 def lines(ledger):
     return ledger.read_text().splitlines()
 
 
-def test_a_message_from_any_language_runs(start, shop, ledger):
-    start().wait_until_ready()
+def test_a_message_from_any_language_runs(start_worker, shop, ledger):
+    start_worker().wait_until_ready()
 
     shop.publish(envelope("good", n=1))
     shop.publish(envelope("gentle", n=2))
@@ -66,8 +26,8 @@ def test_a_message_from_any_language_runs(start, shop, ledger):
     assert sorted(lines(ledger)) == ["gentle 2 1", "good 1"]
 
 
-def test_the_same_message_twice_runs_once(start, shop, ledger):
-    worker = start()
+def test_the_same_message_twice_runs_once(start_worker, shop, ledger):
+    worker = start_worker()
     worker.wait_until_ready()
     body = envelope("good", n=1)
 
@@ -78,8 +38,8 @@ def test_the_same_message_twice_runs_once(start, shop, ledger):
     assert lines(ledger) == ["good 1"]
 
 
-def test_a_failing_job_is_retried_through_the_ladder_and_becomes_a_dead_letter(start, shop, ledger):
-    worker = start()
+def test_a_failing_job_is_retried_through_the_ladder_and_becomes_a_dead_letter(start_worker, shop, ledger):
+    worker = start_worker()
     worker.wait_until_ready()
 
     shop.publish(envelope("failing"))
@@ -96,8 +56,8 @@ def test_a_failing_job_is_retried_through_the_ladder_and_becomes_a_dead_letter(s
     assert json.loads(body)["actor_name"] == "failing"
 
 
-def test_each_bad_message_ends_with_its_reason_and_the_good_ones_between_succeed(start, shop, ledger):
-    worker = start()
+def test_each_bad_message_ends_with_its_reason_and_the_good_ones_between_succeed(start_worker, shop, ledger):
+    worker = start_worker()
     worker.wait_until_ready()
     bad = {
         b"\xff\x00 no json": "undecodable",
@@ -117,8 +77,8 @@ def test_each_bad_message_ends_with_its_reason_and_the_good_ones_between_succeed
     assert worker.process.poll() is None
 
 
-def test_a_job_over_its_time_limit_is_stopped(start, shop):
-    worker = start()
+def test_a_job_over_its_time_limit_is_stopped(start_worker, shop):
+    worker = start_worker()
     worker.wait_until_ready()
 
     shop.publish(envelope("endless"))
@@ -127,8 +87,8 @@ def test_a_job_over_its_time_limit_is_stopped(start, shop):
     assert shop.dead()[0][0].headers["dutiful-reason"] == "time_limit"
 
 
-def test_a_worker_stops_within_seconds_and_finishes_what_it_began(start, shop, ledger):
-    worker = start("-p", "2", "-t", "2")
+def test_a_worker_stops_within_seconds_and_finishes_what_it_began(start_worker, shop, ledger):
+    worker = start_worker("-p", "2", "-t", "2")
     worker.wait_until_ready(2)
     for number in range(20):
         shop.publish(envelope("slow", n=number, seconds=1))
@@ -144,15 +104,15 @@ def test_a_worker_stops_within_seconds_and_finishes_what_it_began(start, shop, l
     assert shop.count() == 20 - len(ended), "what had not begun is back in its queue"
 
 
-def test_a_worker_that_is_killed_loses_nothing_and_another_goes_on(start, shop, ledger):
-    worker = start("-p", "1", "-t", "2")
+def test_a_worker_that_is_killed_loses_nothing_and_another_goes_on(start_worker, shop, ledger):
+    worker = start_worker("-p", "1", "-t", "2")
     worker.wait_until_ready()
     for number in range(12):
         shop.publish(envelope("slow", n=number, seconds=0.3))
     until(lambda: "slow 1 ended" in lines(ledger))
 
     worker.kill()
-    second = start("-p", "1", "-t", "2")
+    second = start_worker("-p", "1", "-t", "2")
     second.wait_until_ready()
 
     until(lambda: len({line for line in lines(ledger) if line.endswith("ended")}) == 12, what=second.text())
@@ -160,9 +120,9 @@ def test_a_worker_that_is_killed_loses_nothing_and_another_goes_on(start, shop, 
     assert shop.dead() == []
 
 
-def test_metrics_and_health_tell_what_happened(start, shop, ledger):
-    port = free_port()
-    worker = start("-p", "2", "-t", "2", DUTIFUL_METRICS__PORT=str(port))
+def test_metrics_and_health_tell_what_happened(start_worker, shop, ledger):
+    (port,) = ports.choose(1)
+    worker = start_worker("-p", "2", "-t", "2", DUTIFUL_METRICS__PORT=str(port))
     worker.wait_until_ready(2)
     url = f"http://127.0.0.1:{port}"
     until(lambda: answers(f"{url}/health") == 200)
@@ -184,46 +144,40 @@ def test_metrics_and_health_tell_what_happened(start, shop, ledger):
         os.kill(child, signal.SIGCONT)
 
 
-def test_a_taken_port_is_named(start, tmp_path):
+def test_a_taken_port_is_named(start_worker, tmp_path):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        worker = start("-p", "1", "-t", "1", DUTIFUL_METRICS__PORT=str(port))
+        worker = start_worker("-p", "1", "-t", "1", DUTIFUL_METRICS__PORT=str(port))
 
         until(lambda: f"127.0.0.1:{port}" in worker.text())
     assert "DUTIFUL_METRICS__PORT" in worker.text()
 
 
-def test_a_vhost_with_other_queues_is_refused_once_and_in_words(start, shop, rabbitmq):
+def test_a_vhost_with_other_queues_is_refused_once_and_in_words(start_worker, shop, rabbitmq):
     with pika.BlockingConnection(pika.URLParameters(rabbitmq)) as connection:
         connection.channel().queue_declare("shop", durable=True)  # as stock Dramatiq would
 
-    worker = start()
+    worker = start_worker()
 
     assert worker.process.wait(timeout=30) != 0
     assert "other arguments" in worker.text()
     assert "add_vhost" in worker.text()
 
 
-def test_a_missing_vhost_is_refused_in_words(start, rabbitmq):
-    worker = start(DUTIFUL_RABBITMQ__URL=rabbitmq.rpartition("/")[0] + "/nowhere")
+def test_a_missing_vhost_is_refused_in_words(start_worker, rabbitmq):
+    worker = start_worker(DUTIFUL_RABBITMQ__URL=rabbitmq.rpartition("/")[0] + "/nowhere")
 
     assert worker.process.wait(timeout=30) != 0
     assert "add_vhost" in worker.text()
 
 
-def test_a_postgresql_without_tables_is_refused_with_the_command_that_mends_it(start, postgres):
-    worker = start(DUTIFUL_STORE__URL=postgres)
+def test_a_postgresql_without_tables_is_refused_with_the_command_that_mends_it(start_worker, postgres):
+    worker = start_worker(DUTIFUL_STORE__URL=postgres)
 
     assert worker.process.wait(timeout=30) != 0
     assert "dutiful store migrate" in worker.text()
-
-
-def free_port():
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
 
 
 def answers(url):

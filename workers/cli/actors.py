@@ -6,8 +6,10 @@ from typing import Any
 
 import typer
 
+from workers.cli import pausing
 from workers.cli.output import Json, show
 from workers.cli.package import Package, broker_of
+from workers.cli.pausing import Reason, Until
 from workers.errors import ConfigurationError
 
 actors = typer.Typer(no_args_is_help=True, help="What can be run as a job.")
@@ -17,12 +19,14 @@ actors = typer.Typer(no_args_is_help=True, help="What can be run as a job.")
 def list_actors(package: Package = "actors", as_json: Json = False) -> None:
     """Every actor, with its queue, key and owner. One without a card is a plain Dramatiq actor."""
     broker = broker_of(package)
+    pauses = pausing.paused("actor")
     rows = [
         {
             "actor": actor.actor_name,
             "queue": actor.queue_name,
             "key": key_of(actor),
             "owner": getattr(getattr(actor, "card", None), "owner", None) or "no card",
+            "paused": pausing.told(pauses.get(actor.actor_name)),
         }
         for actor in sorted(broker.actors.values(), key=lambda actor: str(actor.actor_name))
     ]
@@ -55,6 +59,18 @@ def show_actor(name: str, package: Package = "actors", as_json: Json = False) ->
     for fact, value in facts.items():
         text = ", ".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else value
         sys.stdout.write(f"{fact + ':':<11}{text if text is not None else 'not said'}\n")
+
+
+@actors.command("pause")
+def pause_actor(name: str, package: Package = "actors", *, reason: Reason, until: Until = None) -> None:
+    """Let no job of an actor begin, on any worker, within two seconds. Its messages wait aside, and are not charged."""
+    pausing.pause("actor", name, broker_of(package).actors, reason=reason, until=until)
+
+
+@actors.command("resume")
+def resume_actor(name: str) -> None:
+    """Let an actor's jobs begin again. Exit status 1: it was not paused."""
+    pausing.resume("actor", name)
 
 
 def key_of(actor: Any) -> str:

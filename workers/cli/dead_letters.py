@@ -24,7 +24,7 @@ _COLUMNS: Final = "{failed_at!s:25}  {reason:17}  {replays:7}  {fingerprint:16} 
 Jobs = Annotated[str, typer.Option("--package", help="The package of jobs.")]
 All = Annotated[bool, typer.Option("--all", help="All of them, without a filter.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only count; nothing is changed.")]
-Yes = Annotated[bool, typer.Option("--yes", help="Don't ask.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do it without asking.")]
 
 
 @dead_letters.command("list")

@@ -46,7 +46,7 @@ def show_job(
         document(asdict(found))
     else:
         sys.stdout.writelines(f"{line}\n" for line in _told(found))
-    if not (found.jobs or found.unsent or found.ticks):
+    if not (found.jobs or found.unsent or found.ticks or found.group):
         sys.stderr.write(f"Nothing is known of {message_id or key}. {_NO_RECORD}")
         raise typer.Exit(1)
 
@@ -138,6 +138,10 @@ def _told(found: "Findings") -> Iterator[str]:
     for tick in found.ticks:
         published = f"published {_time(tick.published_at)}" if tick.published_at else "not yet published"
         yield f"tick of {tick.schedule}: due {_time(tick.due_at)}, recorded {_time(tick.recorded_at)}, {published}"
+    if found.group is not None:
+        members = f"{found.group.counted} of {found.group.expected} members have succeeded"
+        done, more = found.group.completed_at, ", more may come" if found.group.open else ""
+        yield f"group: {members}{more}" + (f", complete since {_time(done)}" if done else "")
 
 
 def _job(job: "Known") -> Iterator[str]:

@@ -7,6 +7,7 @@ from typing import Any, Final
 from workers.declaration import Actor
 from workers.letter import Letter
 
+RUNBOOK: Final = "docs/operations.md#dead-letters"
 _ADVICE: Final = {
     "permanent": "the job says that trying again can't help: mend what it names, then replay; else discard",
     "retries_exhausted": "mend what the error names, then replay the group",
@@ -32,6 +33,7 @@ def facts(letter: Letter, actor: Any) -> dict[str, Any]:
     return letter.details() | {
         "card": card,
         "advice": advice + (". It has no key: a replay may run twice" if repeats else ""),
+        "runbook": RUNBOOK,
     }
 
 
@@ -52,5 +54,6 @@ def lines(page: Mapping[str, Any]) -> Iterator[str]:
         yield f"  expects:    {page['card']['expects']}"
         yield f"  rollback:   {page['card']['rollback']}"
     yield f"  to do:      {page['advice']}"
+    yield f"  runbook:    {page['runbook']}"
     if page["traceback"]:
         yield from (f"    {line}" for line in page["traceback"].rstrip().splitlines())

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from workers.cli import pausing
 from workers.cli.migration import migrate_queues
 from workers.cli.output import Json, document, show
-from workers.cli.package import Package, rabbitmq_of
+from workers.cli.package import Package, broker_of, rabbitmq_of
+from workers.cli.pausing import Reason, Until
 
 if TYPE_CHECKING:
     from workers.verification import Finding
@@ -32,8 +34,9 @@ def list_queues(package: Package = "actors", as_json: Json = False) -> None:
 
     with rabbitmq_of(package) as broker:
         found = holdings(broker, broker.get_declared_queues(), _management(broker))
+    pauses = pausing.paused("queue")
     if as_json:
-        document(asdict(found))
+        document(asdict(found) | {"paused": {name: asdict(each) for name, each in pauses.items()}})
         return
     rows = [
         {
@@ -43,6 +46,7 @@ def list_queues(package: Package = "actors", as_json: Json = False) -> None:
             "dead": "missing" if each.dead is None else each.dead,
             "consumers": "" if each.consumers is None else each.consumers,
             "oldest": _age(each.ready, each.oldest_seconds),
+            "paused": pausing.told(pauses.get(each.queue)),
         }
         for each in found.queues
     ]
@@ -58,6 +62,18 @@ def _age(ready: int | None, seconds: float | None) -> str:
     if not ready:
         return ""
     return "unknown" if seconds is None else f"{seconds:.0f} s"
+
+
+@queues.command("pause")
+def pause_queue(name: str, package: Package = "actors", *, reason: Reason, until: Until = None) -> None:
+    """Let no worker consume a queue, within two seconds. Its messages stay where they are, and are not charged."""
+    pausing.pause("queue", name, broker_of(package).get_declared_queues(), reason=reason, until=until)
+
+
+@queues.command("resume")
+def resume_queue(name: str) -> None:
+    """Let a queue be consumed again. Exit status 1: it was not paused."""
+    pausing.resume("queue", name)
 
 
 @queues.command("declare")

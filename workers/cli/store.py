@@ -35,14 +35,14 @@ def store_status(package: Package = "actors", as_json: Json = False) -> None:
     from workers.store.census import census  # noqa: PLC0415
     from workers.store.identity import identity_of  # noqa: PLC0415
 
-    def look(engine: Any) -> tuple[list[dict[str, Any]], str | None, list[Any]]:
+    def look(engine: Any) -> tuple[list[migrate.Status], str | None, list[Any]]:
         found = migrate.status(engine, package)
-        rows = [{"tables": each.name, "at": each.current, "newest": each.head} for each in found]
-        if rows[0]["at"] != rows[0]["newest"]:
-            return rows, None, []  # the tables to count may not be there
-        return rows, identity_of(engine), census(engine)
+        if found[0].is_behind:
+            return found, None, []  # the tables to count may not be there
+        return found, identity_of(engine), census(engine)
 
-    rows, identity, groups = with_store(look)
+    found, identity, groups = with_store(look)
+    rows = [{"tables": each.name, "at": each.current, "newest": each.head} for each in found]
     if as_json:
         document({"schema": rows, "identity": identity, "holds": [asdict(each) for each in groups]})
     else:
@@ -54,7 +54,7 @@ def store_status(package: Package = "actors", as_json: Json = False) -> None:
         ]
         if held:
             show(held, as_json=False, nothing="")
-    if any(row["at"] != row["newest"] for row in rows):
+    if any(each.is_behind for each in found):
         raise typer.Exit(1)
 
 

@@ -10,10 +10,8 @@ from sqlalchemy import (
     Integer,
     Text,
     bindparam,
-    case,
     func,
     literal_column,
-    null,
     select,
     tuple_,
     update,
@@ -135,14 +133,9 @@ def _inserting(dialect: str) -> str:
 @cache
 def _ending(dialect: str) -> str:
     columns = tables.keys.c
-    done, canceled = literal_column("'done'", Text), literal_column("'canceled'", Text)
-    new = bindparam("new_state", type_=Text)
     values: dict[str, Any] = {
-        # Who was canceled while running stays so, unless the job has succeeded.
-        "state": case(((columns.state == canceled) & (new != done), canceled), else_=new),
-        "holder": null(),
+        **keys.ended(bindparam("new_state", type_=Text)),
         "attempt": func.coalesce(bindparam("next_attempt", type_=Integer), columns.attempt),
-        "checkpoint": case((new == done, null()), else_=columns.checkpoint),
         "updated_at": stamp(dialect),
     }
     held = (
@@ -150,7 +143,7 @@ def _ending(dialect: str) -> str:
         columns.key == bindparam("named"),
         columns.holder == bindparam("held_by"),
         columns.fence == bindparam("fenced"),
-        columns.state.in_([literal_column("'running'"), canceled]),
+        columns.state.in_([literal_column("'running'"), literal_column("'canceled'")]),
     )
     return str(update(tables.keys).where(*held).values(values).compile(dialect=_NAMED[dialect]()))
 

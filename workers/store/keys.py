@@ -13,9 +13,9 @@ can't end the job. The caller owns the transaction; a row that was claimed stays
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
-from sqlalchemy import Connection, Select, case, select, update
+from sqlalchemy import ColumnElement, Connection, Select, Text, case, literal, literal_column, null, select, update
 
 from workers.errors import ClaimLost
 from workers.store import holders, tables
@@ -44,8 +44,7 @@ class Record:
     checkpoint: str | None = None
 
 
-@dataclass(frozen=True)
-class Claim:
+class Claim(NamedTuple):
     """What a message may do.
 
     Attributes:
@@ -60,8 +59,7 @@ class Claim:
     recorded: Record | None = None
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(NamedTuple):
     """A message that asks for its key."""
 
     actor: str
@@ -83,8 +81,7 @@ class Request:
         }
 
 
-@dataclass(frozen=True)
-class Ending:
+class Ending(NamedTuple):
     """How an attempt that held a claim has ended.
 
     Attributes:
@@ -148,22 +145,12 @@ def end(connection: Connection, ending: Ending) -> None:
     """
     actor, key, holder, fence = ending.actor, ending.key, ending.holder, ending.fence
     with outages(f"a job could not be recorded as {ending.state}"):
-        time = moment(connection)
-        values = {"state": ending.state, "holder": None, "updated_at": time}
-        if ending.state == "done":
-            values["checkpoint"] = None  # no attempt goes on from it
-        spent = {} if ending.attempt is None else {"attempt": ending.attempt}
-        # Who was canceled while running stays so, unless the job has succeeded.
-        kept = (
-            "done"
-            if ending.state == "done"
-            else case((tables.keys.c.state == "canceled", "canceled"), else_=ending.state)
-        )
-        if _change(connection, actor, key, values | spent | {"state": kept}, holder=holder, fence=fence):
+        now = {"updated_at": moment(connection)} | ({} if ending.attempt is None else {"attempt": ending.attempt})
+        if _change(connection, actor, key, ended(literal(ending.state)) | now, holder=holder, fence=fence):
             return
         # A claim whose row is gone was lost with it, and harms nobody: the ending is what counts.
-        lost = {"actor": actor, "key": key, "attempt": 0, "generation": 0, "fence": fence, "created_at": time}
-        if insert_unless_there(connection, tables.keys, lost | values | spent):
+        lost = {"actor": actor, "key": key, "attempt": 0, "generation": 0, "fence": fence, "state": ending.state}
+        if insert_unless_there(connection, tables.keys, lost | {"created_at": now["updated_at"]} | now):
             return
         row = _read(connection, _one(actor, key))
     raise ClaimLost(
@@ -171,6 +158,18 @@ def end(connection: Connection, ending: Ending) -> None:
         expected=f"running, holder {holder}, fence {fence}",
         received="no row" if row is None else f"{row.state}, holder {row.holder}, fence {row.fence}",
     )
+
+
+def ended(state: ColumnElement[str]) -> dict[str, Any]:
+    """What an ending in this state makes of a row that its attempt holds."""
+    columns = tables.keys.c
+    done, canceled = literal_column("'done'", Text), literal_column("'canceled'", Text)
+    return {
+        # Who was canceled while running stays so, unless the job has succeeded.
+        "state": case(((columns.state == canceled) & (state != done), canceled), else_=state),
+        "holder": null(),
+        "checkpoint": case((state == done, null()), else_=columns.checkpoint),  # no attempt goes on from a done one
+    }
 
 
 def find(connection: Connection, actor: str, key: str) -> Record | None:

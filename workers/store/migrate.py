@@ -3,6 +3,9 @@
 Alembic does it, as a library: there is no alembic.ini. A package of jobs needs only a folder `migrations/versions` with
 files of plain `revision`, `down_revision`, `upgrade()` and `downgrade()`; each set has a version table of its own. A
 set runs in one transaction under a lock: several processes can migrate at once, and a failure leaves nothing half done.
+
+A migration that takes something away also says `minimum = "0007"`: the oldest revision that a release must know to work
+with the schema from then on. An older release then refuses to start.
 """
 
 import logging
@@ -18,9 +21,10 @@ from alembic.migration import MigrationContext
 from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import RevisionStep
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, delete, insert, inspect, select, text
 
 from workers.errors import ConfigurationError, StoreError
+from workers.store import tables
 from workers.store.engine import outages, read_only
 
 _log = logging.getLogger(__name__)
@@ -30,11 +34,20 @@ _alembic = threading.Lock()  # alembic.op belongs to the whole process
 
 
 class Status(NamedTuple):
-    """How far one set of migrations is: `current` is None before the first."""
+    """How far one set of migrations is.
+
+    Attributes:
+      current: where the database is; None before the first.
+      head: the newest that this release knows.
+      is_behind: this release has migrations that the database has not.
+      needs: the revision that a release must know to work with the database, where this one doesn't.
+    """
 
     name: str
     current: str | None
     head: str | None
+    is_behind: bool = False
+    needs: str | None = None
 
 
 class _Set(NamedTuple):
@@ -61,10 +74,31 @@ def migrate(engine: Engine, package: str | None = "actors") -> None:
 def status(engine: Engine, package: str | None = "actors") -> list[Status]:
     """How far each set of migrations is. Changes nothing."""
     with outages("the store's schema could not be read"), read_only(engine).connect() as connection:
-        return [
-            Status(each.name, _joined(_current(connection, each)), _joined(each.scripts.get_heads()))
-            for each in _sets(package)
-        ]
+        return [_status(connection, each) for each in _sets(package)]
+
+
+def _status(connection: Connection, each: _Set) -> Status:
+    current, heads = _current(connection, each), each.scripts.get_heads()
+    known = {script.revision for script in each.scripts.walk_revisions()}
+    is_behind = set(current) <= known and set(current) != set(heads)
+    minimum = _minimum(connection, each)
+    return Status(each.name, _joined(current), _joined(heads), is_behind, None if minimum in known else minimum)
+
+
+def _minimum(connection: Connection, each: _Set) -> str | None:
+    """What the migrations have stated, perhaps those of a newer release."""
+    columns = tables.schema_minimums.c
+    if not inspect(connection).has_table(tables.schema_minimums.name):
+        return None
+    return connection.scalar(select(columns.revision).where(columns.name == each.name))
+
+
+def _state_minimum(connection: Connection, each: _Set) -> None:
+    stated = (getattr(script.module, "minimum", None) for script in each.scripts.walk_revisions())  # newest first
+    minimum = next(filter(None, stated), None)
+    if minimum is not None:
+        connection.execute(delete(tables.schema_minimums).where(tables.schema_minimums.c.name == each.name))
+        connection.execute(insert(tables.schema_minimums).values(name=each.name, revision=minimum))
 
 
 def _sets(package: str | None) -> Iterator[_Set]:
@@ -137,6 +171,7 @@ def _upgrade(connection: Connection, each: _Set) -> None:
     with EnvironmentContext(Config(), each.scripts, fn=steps) as environment:
         environment.configure(connection=connection, version_table=each.version_table, transactional_ddl=True)
         environment.run_migrations()
+    _state_minimum(connection, each)
 
 
 def _current(connection: Connection, each: _Set) -> tuple[str, ...]:

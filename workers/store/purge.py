@@ -17,6 +17,7 @@ from workers.store.engine import begin, now, outages, read_only, relaxed
 ENDED: Final = ("done", "discarded", "canceled")
 TICKS_KEPT: Final = timedelta(days=90)
 AUDIT_KEPT: Final = timedelta(days=365)
+PAUSES_KEPT: Final = timedelta(days=30)  # after their end: a worker that was away so long finds what is parked
 # On SQLite everybody else waits for a batch, and looks again in steps that grow: it must be short, and seldom.
 BATCH: Final = {"postgresql": 500, "sqlite": 100}
 _REST: Final = {"postgresql": 1.0, "sqlite": 4.0}
@@ -106,6 +107,7 @@ def _kinds(engine: Engine, key_ttl: timedelta) -> list[_Kind]:
         _Kind("groups", tables.groups, groups.completed_at, groups.completed_at < here - key_ttl),
         _Kind("holders", tables.holders, holders.expires_at, (holders.expires_at < here) & ~named),
         _Kind("ticks", tables.ticks, ticks.due_at, (ticks.published_at < here - TICKS_KEPT) & overtaken),
+        _Kind("pauses", tables.pauses, tables.pauses.c.until, tables.pauses.c.until < here - PAUSES_KEPT),
         _Kind("audit", tables.audit, tables.audit.c.at, tables.audit.c.at < here - AUDIT_KEPT),
     ]
 

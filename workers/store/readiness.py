@@ -18,7 +18,7 @@ def make_ready(engine: Engine, packages: Iterable[str]) -> None:
       packages: the packages of jobs whose own migrations count too.
 
     Raises:
-      ConfigurationError: the schema is missing or behind; it names the command that mends it.
+      ConfigurationError: the schema is behind, or needs a newer release; it says what to do.
       StoreUnavailable: the store can't be reached.
     """
     from workers.store.migrate import migrate, status  # noqa: PLC0415  Alembic is slow to load, and not needed again
@@ -26,14 +26,19 @@ def make_ready(engine: Engine, packages: Iterable[str]) -> None:
     for package in (None, *sorted(packages)):
         if engine.dialect.name == "sqlite":
             migrate(engine, package)
-            continue
-        behind = [each for each in status(engine, package) if each.current is None and each.head is not None]
-        if behind:
-            raise ConfigurationError(
-                f"the store has no tables of {', '.join(each.name for each in behind)}",
-                expected=f"a migrated store: dutiful store migrate{f' {package}' if package else ''}",
-                received="; ".join(f"{each.name}: {each.current}, newest {each.head}" for each in behind),
-            )
+        for each in status(engine, package):
+            if each.needs is not None:
+                raise ConfigurationError(
+                    f"this release is too old for the store's tables of {each.name}",
+                    expected=f"a release that knows their revision {each.needs}",
+                    received=f"one that knows {each.head} as the newest",
+                )
+            if each.is_behind:
+                raise ConfigurationError(
+                    f"the store's tables of {each.name} are behind",
+                    expected=f"a migrated store: dutiful store migrate{f' {package}' if package else ''}",
+                    received=f"{each.current or 'no tables'}, newest {each.head}",
+                )
 
 
 def packages_of(actors: Iterable[Any]) -> set[str]:

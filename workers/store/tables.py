@@ -125,6 +125,13 @@ ticks = Table(
     Column("recorded_at", UtcDateTime, nullable=False),
     Column("published_at", UtcDateTime),
     Column("message_id", Text, nullable=False),
+    Column("kind", Text, nullable=False, server_default="scheduled"),  # scheduled, manual, backfill
+    Column("actor", Text),  # with the key, the job; null until published
+    Column("key", Text),  # null: an older release recorded it
+    Column("started_at", UtcDateTime),  # copied, like the next two, from the job's key, which is purged sooner
+    Column("ended_at", UtcDateTime),
+    Column("outcome", Text),  # succeeded, dead, discarded, canceled, unknown; of one that was skipped, why
+    Index("dutiful_ticks_open", "ended_at", "schedule"),
 )
 
 schedules = Table(
@@ -133,6 +140,17 @@ schedules = Table(
     Column("name", Text, primary_key=True),
     Column("spec", Text, nullable=False),
     Column("first_seen_at", UtcDateTime, nullable=False),
+)
+
+pauses = Table(
+    "dutiful_pauses",
+    metadata,
+    Column("kind", Text, primary_key=True),  # actor, queue, schedule
+    Column("name", Text, primary_key=True),
+    Column("reason", Text, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("since", UtcDateTime, nullable=False),
+    Column("until", UtcDateTime),  # null: until somebody resumes it; in the past: it has ended
 )
 
 audit = Table(
@@ -147,6 +165,13 @@ audit = Table(
     Column("reason", Text, nullable=False),
     Column("detail", Text, nullable=False),
     Index("dutiful_audit_target", "actor", "key"),
+)
+
+schema_minimums = Table(
+    "dutiful_schema_minimums",
+    metadata,
+    Column("name", Text, primary_key=True),  # of a set of migrations
+    Column("revision", Text, nullable=False),  # a release must know it to work with those tables
 )
 
 identity = Table(

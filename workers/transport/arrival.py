@@ -24,6 +24,22 @@ class Stream:
         self.open: OrderedDict[int, None] = OrderedDict()
         self.is_gone = False
 
+    def acknowledge(self, tags: list[int]) -> None:
+        """Acknowledge tags, with one frame for all of those below which nothing is open. On the link's thread."""
+        lowest = next(iter(self.open), None)
+        below = [tag for tag in tags if lowest is None or tag < lowest]
+        if below:
+            self.channel.basic_ack(max(below), multiple=True)
+        for tag in tags:
+            if lowest is not None and tag > lowest:
+                self.channel.basic_ack(tag)
+
+    def hand_back(self, tag: int) -> None:
+        """Give a message back to its queue. On the link's thread."""
+        if not self.is_gone and tag in self.open:
+            del self.open[tag]
+            self.channel.basic_nack(tag, requeue=True)
+
 
 @dataclass(slots=True)
 class Arrival:

@@ -33,6 +33,7 @@ class Intake:
         self.stale_settlements = 0
         self._shared = Room(threads)
         self._subscriptions: OrderedDict[str, Subscription] = OrderedDict()
+        self._paused: frozenset[str] = frozenset()
         self._settled: deque[tuple[Arrival, bool]] = deque()
         self._flush_is_due = False
         self._started = False
@@ -52,8 +53,8 @@ class Intake:
         depth = Depth.of(self.threads, short=short)
         room = self._shared if depth.is_shared else Room(depth.handed_out)
         subscription = Subscription(self.lock, queue, depth, room, is_urgent)
-        subscription.is_held_up = self.is_stopped
         with self.lock:
+            subscription.is_held_up = self.is_stopped or queue in self._paused
             self._subscriptions[queue] = subscription
             first, self._started = not self._started, True
         if first:
@@ -69,10 +70,8 @@ class Intake:
         self.link.call(partial(self._end, subscription))
 
     def settle(self, arrival: Arrival, *, accepted: bool) -> None:
-        """Acknowledge a message, or hand it back. On a channel that is gone, nothing happens and it is counted.
-
-        It takes no lock where jobs are short, because eight threads would soon do nothing but hand it to each other.
-        """
+        """Acknowledge a message, or hand it back. On a channel that is gone, nothing happens and it is counted."""
+        # No lock where jobs are short: eight threads would soon do nothing but hand it to each other.
         self._settled.append((arrival, accepted))
         subscription = arrival.stream.subscription
         if subscription.depth.is_shared:
@@ -85,12 +84,16 @@ class Intake:
 
     def waiting_since(self, queue: str) -> float | None:
         """When the first message that waits here for a thread was sent, in seconds since 1970; None: nothing waits."""
+        return self._subscriptions[queue].waiting_since if queue in self._subscriptions else None
+
+    def pause(self, queues: frozenset[str]) -> None:
+        """Consume none of these queues from now on, and all others. What was handed out can still be settled."""
         with self.lock:
-            subscription = self._subscriptions.get(queue)
-            first = next(iter(subscription.waiting), None) if subscription else None
-        if first is None:
-            return None
-        return float(first.properties.timestamp or 0)  # another language's client may not say it
+            self._paused = queues
+            for queue, subscription in self._subscriptions.items():
+                subscription.is_held_up = self.is_stopped or queue in queues
+        if self._started:
+            self.link.call(self._pause)
 
     def stop(self) -> None:
         """Fetch no more, and hand back at once what waits here. What was handed out can still be settled."""
@@ -105,17 +108,10 @@ class Intake:
         self.link.call(self._flush)
         self.link.close()
 
-    def _tell(self, subscription: Subscription) -> bool:
-        """Wake who waits for this queue, if there is something. Holds the lock."""
-        if not subscription.has_something:
-            return False
-        subscription.news.notify()
-        return True
-
     def _tell_the_next(self) -> None:
         """Wake one queue that has something, in turn, so that none starves another. Holds the lock."""
         for queue, subscription in self._subscriptions.items():
-            if subscription.depth.is_shared and self._tell(subscription):
+            if subscription.depth.is_shared and subscription.tell():
                 self._subscriptions.move_to_end(queue)
                 return
 
@@ -151,7 +147,11 @@ class Intake:
         # A queue that was deleted, or its leader lost: the broker ends the consumer, and not the channel.
         channel.add_on_cancel_callback(lambda frame: channel.close(320, f"consumer canceled: {frame}"))
         channel.basic_qos(prefetch_count=subscription.depth.fetched)
-        channel.basic_consume(subscription.queue, partial(self._arrived, subscription, stream))
+        if subscription.queue not in self._paused:
+            self._consume(subscription, stream)
+
+    def _consume(self, subscription: Subscription, stream: Stream) -> None:
+        stream.channel.basic_consume(subscription.queue, partial(self._arrived, subscription, stream))
 
     def _channel_closed(self, subscription: Subscription, stream: Stream, _channel: Any, reason: BaseException) -> None:
         with self.lock:
@@ -174,10 +174,13 @@ class Intake:
     ) -> None:
         stream.open[method.delivery_tag] = None
         arrival = Arrival(stream, method.delivery_tag, method.redelivered, properties, body)
+        if subscription.queue in self._paused:  # it was on its way
+            stream.hand_back(method.delivery_tag)
+            return
         is_urgent = subscription.is_urgent(properties)
         with self.lock:
             (subscription.urgent if is_urgent else subscription.waiting).append(arrival)
-            self._tell(subscription)
+            subscription.tell()
 
     def _flush(self) -> None:
         settled = [self._settled.popleft() for _ in range(len(self._settled))]
@@ -199,33 +202,18 @@ class Intake:
                 del stream.open[arrival.tag]
                 accepted.setdefault(stream, []).append(arrival.tag)
             elif self.is_stopped:
-                self._hand_back(stream, arrival.tag)  # it can't come again to this process
+                stream.hand_back(arrival.tag)  # it can't come again to this process
             else:
-                self.link.later(_HAND_BACK_SECONDS, partial(self._hand_back, stream, arrival.tag))
+                self.link.later(_HAND_BACK_SECONDS, partial(stream.hand_back, arrival.tag))
         for stream, tags in accepted.items():
-            self._acknowledge(stream, tags)
+            stream.acknowledge(tags)
 
     def _make_room(self, subscriptions: list[Subscription]) -> None:
         """For those with a room of their own; the others had it at once, since a thread is idle."""
         with self.lock:
             for subscription, count in Counter(each for each in subscriptions if not each.depth.is_shared).items():
                 subscription.room.taken -= count
-                self._tell(subscription)
-
-    def _acknowledge(self, stream: Stream, tags: list[int]) -> None:
-        """Acknowledge tags, with one frame for all of those below which nothing is open."""
-        lowest = next(iter(stream.open), None)
-        below = [tag for tag in tags if lowest is None or tag < lowest]
-        if below:
-            stream.channel.basic_ack(max(below), multiple=True)
-        for tag in tags:
-            if lowest is not None and tag > lowest:
-                stream.channel.basic_ack(tag)
-
-    def _hand_back(self, stream: Stream, tag: int) -> None:
-        if not stream.is_gone and tag in stream.open:
-            del stream.open[tag]
-            stream.channel.basic_nack(tag, requeue=True)
+                subscription.tell()
 
     def _end(self, subscription: Subscription) -> None:
         stream = subscription.stream
@@ -233,13 +221,30 @@ class Intake:
             self._flush()
             stream.channel.close()
 
+    def _pause(self) -> None:
+        with self.lock:
+            subscriptions = [] if self.is_stopped else list(self._subscriptions.values())
+        for subscription in subscriptions:
+            stream = subscription.stream
+            if stream is None or stream.is_gone or not stream.channel.is_open:
+                continue  # when it opens, it looks for itself
+            if subscription.queue in self._paused:
+                self._cancel(subscription, stream)
+            elif not stream.channel.consumer_tags:
+                self._consume(subscription, stream)
+
     def _stop(self) -> None:
         with self.lock:
-            waiting = [arrival for subscription in self._subscriptions.values() for arrival in subscription.forget()]
-            streams = [each.stream for each in self._subscriptions.values() if each.stream is not None]
-        for stream in streams:
-            if not stream.is_gone and stream.channel.is_open:
-                for consumer in stream.channel.consumer_tags:
-                    stream.channel.basic_cancel(consumer)
+            subscriptions = list(self._subscriptions.values())
+        for subscription in subscriptions:
+            self._cancel(subscription, subscription.stream)
+
+    def _cancel(self, subscription: Subscription, stream: Stream | None) -> None:
+        """Let nothing more come, and hand back what waits here."""
+        if stream is not None and not stream.is_gone and stream.channel.is_open:
+            for consumer in stream.channel.consumer_tags:
+                stream.channel.basic_cancel(consumer)
+        with self.lock:
+            waiting = subscription.forget()
         for arrival in waiting:
-            self._hand_back(arrival.stream, arrival.tag)
+            arrival.stream.hand_back(arrival.tag)

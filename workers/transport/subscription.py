@@ -105,6 +105,20 @@ class Subscription:
         # A room of its own is filled when half of it is free: a switch of threads for many messages, not for each.
         return bool(self.waiting) and room > (0 if self.depth.is_shared else self.room.limit // 2)
 
+    def tell(self) -> bool:
+        """Wake who waits for this queue, if there is something. Holds the lock."""
+        if not self.has_something:
+            return False
+        self.news.notify()
+        return True
+
+    @property
+    def waiting_since(self) -> float | None:
+        """When the first message that waits was sent, in seconds since 1970; None: nothing waits."""
+        with self.news:
+            first = next(iter(self.waiting), None)
+        return None if first is None else float(first.properties.timestamp or 0)  # not every client says it
+
     def forget(self) -> list[Arrival]:
         """Hand none of those out that wait, and return them. Holds the lock."""
         forgotten = [*self.urgent, *self.waiting]

@@ -47,6 +47,21 @@ def level(number: int) -> str:
     return f"dutiful.delay.{number:02d}"
 
 
+def parked_queue(actor: str) -> str:
+    """The queue where the messages of an actor wait while it is paused."""
+    return f"dutiful.parked.{actor}"
+
+
+def declare_parked(channel: Any, actor: str, **options: Any) -> None:
+    """Declare it. Doing it again changes nothing.
+
+    Parameters:
+      options: for `queue_declare`, such as a callback.
+    """
+    kept = {"x-queue-type": "quorum", "x-delivery-limit": _NO_LIMIT}
+    channel.queue_declare(parked_queue(actor), durable=True, arguments=kept, **options)
+
+
 def declare_vhost(channel: Any) -> None:
     """Declare what every queue shares. Doing it again changes nothing.
 

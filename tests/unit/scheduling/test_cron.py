@@ -179,6 +179,28 @@ def test_a_rhythm_goes_with_the_clock_on_a_day_with_a_clock_change(zone, day, ho
     assert [local(moment, zone).partition("T")[2] for moment in found] == hours
 
 
+@pytest.mark.parametrize(
+    ("change", "daily", "hourly", "quarters"),
+    [
+        (0, "02:30+11 02:30+10:30 02:30+10:30", "01:00+11 02:00+10:30", "45+11 30+10:30 45+10:30 00+10:30"),
+        (1, "02:30+10:30 02:30+11 02:30+11", "01:00+10:30 03:00+11", "45+10:30 30+11 45+11 00+11"),
+    ],
+    ids=["back by half an hour at two", "ahead by half an hour at two"],
+)
+def test_a_clock_that_moves_by_half_an_hour_is_followed_like_any_other(change, daily, hourly, quarters):
+    zone = "Australia/Lord_Howe"
+    middle = utc(CHANGES[zone][change])
+
+    def around(spec, before, after):
+        span = middle - timedelta(hours=before), middle + timedelta(hours=after)
+        found = [local(due, zone).partition("T")[2] for due in Cron(spec, zone).due_between(*span)]
+        return [text.replace("+11:00", "+11") for text in found]
+
+    assert around("30 2 * * *", 30, 30) == daily.split()
+    assert around("0 * * * *", 1.1, 0.9) == hourly.split()
+    assert [text.partition(":")[2] for text in around("*/15 * * * *", 0.3, 0.5)] == quarters.split()
+
+
 def test_a_moment_in_the_second_of_two_equal_hours_is_followed_by_a_later_one():
     second_round = utc("2026-10-25T01:15")  # 02:15 in Berlin, for the second time
     assert local(Cron("30 2 * * *", BERLIN).next_valid_date(second_round), BERLIN) == "2026-10-26T02:30+01:00"

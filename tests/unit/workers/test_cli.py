@@ -57,6 +57,7 @@ def test_actors_are_listed_with_queue_key_and_owner(dutiful):
         "queue": "content",
         "key": "{feed}:{number}",
         "owner": "content",
+        "paused": "",
     }
     table = dutiful("actors", "list").stdout
     assert all(name in table for name in actors)
@@ -88,7 +89,7 @@ def test_a_plain_dramatiq_actor_is_listed_as_having_no_card(dutiful, tmp_path):
     (listed,) = json.loads(dutiful("actors", "list", "plain", "--json").stdout)
     shown = dutiful("actors", "show", "plain", "plain")
 
-    assert listed == {"actor": "plain", "queue": "default", "key": "the message id", "owner": "no card"}
+    assert listed == {"actor": "plain", "queue": "default", "key": "the message id", "owner": "no card", "paused": ""}
     assert shown.returncode == 0
     assert "owner:     not said" in shown.stdout
 
@@ -276,6 +277,7 @@ def test_a_purge_says_what_it_removed_and_a_dry_run_what_it_would(dutiful):
     purged = dutiful("store", "purge", "--older-than", "0s")
 
     assert "keys: 1 to remove" in asked.stdout
-    assert json.loads(young.stdout)["rows"] == {"keys": 0, "holders": 0, "ticks": 0, "audit": 0, "groups": 0}
+    rows = dict.fromkeys(("keys", "holders", "ticks", "audit", "groups", "pauses"), 0)
+    assert json.loads(young.stdout)["rows"] == rows
     assert "keys: 1 removed" in purged.stdout
     assert dutiful("store", "purge", "--older-than", "a week").returncode == 2

@@ -1,15 +1,17 @@
 """A job as it sees itself: its deadline, its checkpoints, and where transaction() can't hold."""
 
+from contextlib import suppress
 from datetime import timedelta
 
 import dramatiq
 import pytest
 from sqlalchemy import func, select, text, update
+from sqlalchemy.exc import PendingRollbackError
 
 from workers import RetryLater, actor, current_job
 from workers.broker import setup_broker
 from workers.clock import utcnow
-from workers.errors import ConfigurationError, PublishRefused
+from workers.errors import ConfigurationError, PublishRefused, StoreUnavailable
 from workers.store import keys, tables
 from workers.store.engine import begin
 
@@ -183,6 +185,33 @@ def test_a_checkpoint_that_can_not_be_kept_is_refused_and_nothing_is_committed(j
 
     assert "can't keep its checkpoint" in jobs.dead_letters[0]["dutiful-exception-message"]
     assert seen == []
+
+
+def test_a_connection_that_was_lost_is_an_outage_also_when_the_job_has_swallowed_the_error(jobs):
+    def behave(job):
+        with job.transaction() as connection:
+            connection.execute(text("SELECT 1"))
+            connection.invalidate()
+            with suppress(PendingRollbackError):
+                connection.execute(text("SELECT 1"))
+
+    with pytest.raises(StoreUnavailable, match="went away"):
+        raise failed_as(jobs, behave)
+
+
+def failed_as(jobs, behave):
+    """The error that such a job ends with."""
+    found = []
+
+    def watched(job):
+        try:
+            behave(job)
+        except Exception as error:
+            found.append(error)
+            raise
+
+    run_as(jobs, watched)
+    return found[0]
 
 
 def test_a_transaction_inside_another_is_refused(jobs):

@@ -12,6 +12,7 @@ from workers import store
 from workers.errors import ConfigurationError
 from workers.store.engine import begin
 from workers.store.migrate import Status, migrate, status
+from workers.store.readiness import make_ready
 from workers.store.tables import metadata
 
 NEWEST = max(path.name[:4] for path in (Path(store.__file__).parent / "migrations/versions").glob("[0-9]*.py"))
@@ -140,7 +141,10 @@ def test_a_second_run_changes_nothing(engine):
 
 
 def test_the_status_of_an_empty_store_is_told_without_changing_it(empty_engine, shop):
-    assert status(empty_engine, "shop") == [Status("dutiful", None, NEWEST), Status("shop", None, "0001")]
+    assert status(empty_engine, "shop") == [
+        Status("dutiful", None, NEWEST, is_behind=True),
+        Status("shop", None, "0001", is_behind=True),
+    ]
     assert table_names(empty_engine) == set()
 
 
@@ -148,7 +152,7 @@ def test_a_package_of_jobs_is_migrated_without_being_imported(empty_engine, shop
     migrate(empty_engine, "shop")
     assert {"shop_orders", "shop_alembic_version", "dutiful_keys"} <= table_names(empty_engine)
     shop("0002_lines.py", SECOND)
-    assert status(empty_engine, "shop")[1] == Status("shop", "0001", "0002")
+    assert status(empty_engine, "shop")[1] == Status("shop", "0001", "0002", is_behind=True)
     migrate(empty_engine, "shop")
     assert status(empty_engine, "shop")[1] == Status("shop", "0002", "0002")
     assert "shop" not in sys.modules
@@ -192,6 +196,36 @@ def test_a_schema_newer_than_this_release_is_left_alone(engine, caplog):
     migrate(engine, package=None)
     assert "9999" in caplog.text
     assert status(engine, None) == [Status("dutiful", "9999", NEWEST)]
+
+
+def test_a_store_that_is_behind_is_brought_up_to_date_or_refused(empty_engine, shop):
+    migrate(empty_engine, "shop")
+    shop("0002_lines.py", SECOND)
+
+    if empty_engine.dialect.name == "sqlite":
+        make_ready(empty_engine, ["shop"])
+    else:
+        with pytest.raises(ConfigurationError, match=r"behind.*dutiful store migrate shop.*0001, newest 0002"):
+            make_ready(empty_engine, ["shop"])
+        migrate(empty_engine, "shop")
+    make_ready(empty_engine, ["shop"])
+
+    assert status(empty_engine, "shop")[1].current == "0002"
+
+
+def test_a_release_that_a_migration_has_shut_out_is_refused_and_any_other_is_not(empty_engine, shop, tmp_path):
+    shop("0002_lines.py", SECOND)
+    shop("0003_wider.py", THIRD + '\nminimum = "0002"\n')
+    migrate(empty_engine, "shop")
+    make_ready(empty_engine, ["shop"])
+
+    versions = tmp_path / "shop" / "migrations" / "versions"
+    (versions / "0003_wider.py").unlink()
+    make_ready(empty_engine, ["shop"])  # the release before knows 0002
+
+    (versions / "0002_lines.py").unlink()
+    with pytest.raises(ConfigurationError, match=r"too old.*revision 0002.*knows 0001"):
+        make_ready(empty_engine, ["shop"])
 
 
 def test_migrating_leaves_logging_as_it_is(empty_engine):

@@ -6,7 +6,7 @@ from sqlalchemy import update
 
 from workers import jobs
 from workers.errors import ClaimLost, StoreError
-from workers.store import keys, outbox, tables
+from workers.store import groups, keys, outbox, tables
 from workers.store.engine import begin
 from workers.store.holders import Holder
 
@@ -191,3 +191,13 @@ def test_a_job_is_found_by_key_by_message_and_by_the_messages_it_waits_to_send(e
     assert (sent.actor, sent.key, sent.delay_ms) == ("content.build", "post 1", 500)
     assert jobs.show(engine, key="post 1", actor="another") == jobs.Findings()
     assert jobs.show(engine, message_id="unknown") == jobs.Findings()
+
+
+def test_a_group_is_found_by_its_id(engine):
+    with begin(engine) as connection:
+        groups.create(connection, "feed 7", 2, open=True)
+        groups.count(connection, "feed 7", "m-1")
+
+    group = jobs.show(engine, message_id="feed 7").group
+
+    assert (group.counted, group.expected, group.open, group.completed_at) == (1, 2, True, None)

@@ -1,0 +1,155 @@
+"""What is paused begins on no worker, and is neither lost nor charged, until it is resumed or its time is over."""
+
+import os
+import subprocess
+import sys
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import pika
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+from processes import ROOT, Queue, Worker, envelope, until
+
+from workers.clock import utcnow
+from workers.store import pauses
+from workers.store.engine import begin, create_store_engine
+from workers.store.migrate import migrate
+
+SITE = Path(__file__).parent / "worker_site"
+DUTIFUL = Path(sys.executable).with_name("dutiful")
+OBEYED_SECONDS = 2
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    path = tmp_path / "ledger"
+    path.touch()
+    return path
+
+
+@pytest.fixture
+def environment(rabbitmq, tmp_path, ledger):
+    return {
+        "DUTIFUL_RABBITMQ__URL": rabbitmq,
+        "DUTIFUL_STORE__URL": f"sqlite:///{tmp_path}/store.db",
+        "SHOP_LEDGER": str(ledger),
+    }
+
+
+@pytest.fixture
+def start(environment, tmp_path):
+    started = []
+
+    def begin():
+        started.append(Worker(SITE, environment, tmp_path, "-p", "2", "-t", "2"))
+        started[-1].wait_until_ready(2 * len(started))  # one log for all of them
+        return started[-1]
+
+    yield begin
+    for worker in started:
+        worker.kill()
+
+
+@pytest.fixture
+def shop(rabbitmq):
+    return Queue(rabbitmq, "shop")
+
+
+@pytest.fixture
+def store(environment):
+    engine = create_store_engine(environment["DUTIFUL_STORE__URL"])
+    migrate(engine, package=None)
+    yield engine
+    engine.dispose()
+
+
+def lines(ledger):
+    return sorted(ledger.read_text().splitlines())
+
+
+def consumers(url):
+    with pika.BlockingConnection(pika.URLParameters(url)) as connection:
+        return connection.channel().queue_declare("shop", passive=True).method.consumer_count
+
+
+def dutiful(environment, *words):
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("DUTIFUL_", "SITE_"))}
+    path = {"PYTHONPATH": f"{SITE}:{ROOT}"}
+    found = subprocess.run(
+        [str(DUTIFUL), *words], env=kept | environment | path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert found.returncode == 0, found.stderr
+    return found.stdout
+
+
+def test_a_paused_queue_is_not_consumed_by_any_worker_also_not_by_a_new_one(
+    start, shop, store, ledger, environment, *, rabbitmq
+):
+    first = start()
+    until(lambda: consumers(rabbitmq) == 2)
+    shop.publish(*[envelope("slow", n=n, seconds=1) for n in range(8)])
+    until(lambda: lines(ledger))
+    assert "paused, until: dutiful queues resume shop" in dutiful(
+        environment, "queues", "pause", "shop", "shop", "--reason", "a move"
+    )
+    until(lambda: consumers(rabbitmq) == 0, OBEYED_SECONDS, what="workers still consume")
+    begun = len([line for line in lines(ledger) if line.endswith("began")])
+    until(lambda: len([line for line in lines(ledger) if line.endswith("ended")]) >= begun)
+    first.stop()
+    until(lambda: shop.count() == 8 - len([line for line in lines(ledger) if line.endswith("ended")]))
+    before = lines(ledger)
+    second = start()
+    assert "a move" in dutiful(environment, "queues", "list", "shop")
+    shop.publish(envelope("good", n=1))
+    assert "paused" in second.text()
+    assert consumers(rabbitmq) == 0
+    assert lines(ledger) == before
+
+    dutiful(environment, "queues", "resume", "shop")
+    until(lambda: "good 1" in lines(ledger))
+    until(lambda: len(lines(ledger)) == 17)
+    assert len(set(lines(ledger))) == 17
+
+
+def test_a_paused_actors_messages_wait_aside_and_come_back_uncharged_while_others_run(
+    start, shop, store, ledger, environment, *, rabbitmq
+):
+    dutiful(environment, "actors", "pause", "gentle", "shop", "--reason", "its receiver is away")
+    worker = start()
+    shop.publish(*[envelope("gentle", n=n) for n in range(5)], envelope("good", n=1))
+    until(lambda: lines(ledger) == ["good 1"])
+    until(lambda: shop.count("dutiful.parked.gentle") == 5)
+    assert shop.count() == 0
+
+    worker.stop()
+    start()
+    shop.publish(envelope("gentle", n=5), envelope("good", n=2))
+    until(lambda: lines(ledger) == ["good 1", "good 2"])
+    until(lambda: shop.count("dutiful.parked.gentle") == 6)
+    assert "its receiver is away" in dutiful(environment, "actors", "list", "shop", "--json")
+
+    with begin(store) as connection:  # to end by itself
+        pauses.pause(connection, "actor", "gentle", reason="soon back", until=utcnow() + timedelta(seconds=2))
+    until(lambda: len(lines(ledger)) == 8)
+    assert lines(ledger) == [*(f"gentle {n} 1" for n in range(6)), "good 1", "good 2"]
+    assert shop.count("dutiful.parked.gentle") == 0
+
+
+def test_a_job_of_an_actor_that_is_paused_while_it_waits_for_a_thread_does_not_begin(start, shop, store, ledger):
+    start()
+    shop.publish(*[envelope("slow", n=n, seconds=0.5) for n in range(40)])
+    until(lambda: lines(ledger))
+    with begin(store) as connection:
+        pauses.pause(connection, "actor", "slow", reason="too much", until=None)
+    asked = time.monotonic()
+    until(lambda: time.monotonic() - asked > OBEYED_SECONDS)
+    begun = [line for line in lines(ledger) if line.endswith("began")]
+    until(lambda: shop.count("dutiful.parked.slow") == 40 - len(begun))
+    assert [line for line in lines(ledger) if line.endswith("began")] == begun
+    with begin(store) as connection:
+        pauses.resume(connection, "actor", "slow")
+    until(lambda: len([line for line in lines(ledger) if line.endswith("ended")]) == 40)
+    assert len(set(lines(ledger))) == 80
