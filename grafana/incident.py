@@ -171,10 +171,51 @@ def _workers() -> list:
             (f"sum({gauge('dutiful_jobs_running')}) or vector(0)", "busy"),
             (f"sum({gauge('dutiful_worker_threads')}) or vector(0)", "all"),
         ),
+        lines(
+            "Longest running",
+            "For how long the oldest attempt of each actor has run. Good: below the actor's time limit.",
+            "s",
+            (f"max by (actor) ({gauge('dutiful_jobs_longest_running_seconds')}) or vector(0)", "{{actor}}"),
+        ),
+        lines(
+            "Limits and deaths",
+            "Attempts that reached a limit, and worker processes that died, in five minutes. Good: 0.",
+            "short",
+            (f"sum by (kind) ({happened('dutiful_time_limits_total')}) or vector(0)", "{{kind}} limit"),
+            (f"sum({happened('dutiful_worker_deaths_total')}) or vector(0)", "deaths"),
+        ),
         rows(
             "Schedules",
             "Seconds until each schedule is due next. Good: above 0; below, the tick waits for RabbitMQ or the store.",
             "s",
             "min by (schedule) (dutiful_schedule_next_due_timestamp_seconds) - time()",
+        ),
+        rows(
+            "Schedules: last success",
+            "Seconds since the job of a tick succeeded. Good: below its period.",
+            "s",
+            "(time() - (max by (schedule) (dutiful_schedule_last_succeeded_timestamp_seconds) > 0)) or vector(0)",
+        ),
+        rows(
+            "Schedules: last tick",
+            "Seconds since the due time of the last tick that is published. Good: below its period.",
+            "s",
+            "(time() - (max by (schedule) (dutiful_schedule_last_published_timestamp_seconds) > 0)) or vector(0)",
+        ),
+        lines(
+            "Ticks left out",
+            "By why, in five minutes. Good: 0, or as the schedules say.",
+            "short",
+            (
+                "sum by (schedule, why) (increase(dutiful_schedule_skipped_total[5m])) or vector(0)",
+                "{{schedule}} {{why}}",
+            ),
+        ),
+        number(
+            "Paused",
+            "Actors, queues and schedules. Good: 0, or what you have paused.",
+            "sum(max by (kind, name) (dutiful_paused)) or vector(0)",
+            "short",
+            (1, ORANGE),
         ),
     ]

@@ -27,6 +27,7 @@ from workers.middleware.pauses import Pauses
 from workers.middleware.stuck_jobs import StuckJobs
 from workers.middleware.successors import Successors
 from workers.middleware.time_limit import TimeLimit
+from workers.middleware.tracing import tracing
 from workers.middleware.vital_signs import VitalSigns
 from workers.rabbitmq import DutifulBroker
 from workers.settings import Settings, settings
@@ -50,8 +51,11 @@ def build_middleware(chosen: Settings, engine: Engine) -> list[Middleware]:
             success_lines=chosen.logs.success_lines,
             environment=chosen.environment,
         ),
+        *tracing(),
         ErrorReports(
-            dsn=chosen.sentry.dsn.get_secret_value() if chosen.sentry.dsn else None, environment=chosen.environment
+            dsn=chosen.sentry.dsn.get_secret_value() if chosen.sentry.dsn else None,
+            environment=chosen.environment,
+            revision=chosen.revision,
         ),
         CurrentJob(engine),
         CheckedArguments(),

@@ -21,13 +21,17 @@ subject: ContextVar[Any] = ContextVar("dutiful_log_subject", default=None)
 
 
 def subject_fields(message: Any) -> dict[str, Any]:
-    """What each line about a job says."""
-    return {
+    """What each line about a job says; `trace_id` is that of the trace in which it was sent."""
+    fields = {
         "message_id": message.message_id,
         "actor": message.actor_name,
         "queue": message.queue_name,
         "attempt": message.attempt,
     }
+    sent_from = message.options.get("traceparent")
+    if sent_from is not None:
+        fields["trace_id"] = str(sent_from).partition("-")[2].partition("-")[0]
+    return fields
 
 
 def _add_subject(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:

@@ -4,12 +4,14 @@ Import it late, as workers.metrics.
 """
 
 import os
+import threading
 import time
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from dramatiq.errors import ConnectionClosed
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -58,6 +60,8 @@ class VitalSigns:
         self._ended = dict.fromkeys(patience, 0.0)
         self._lost = {"publish": 0, "consume": 0}
         self._stale = 0
+        self._asking: threading.Thread | None = None
+        self._asked_at, self._problem = 0.0, ""
         metrics.worker_threads.set(threads)
         metrics.worker_start_time.set(time.time())
         for operation in self._lost:
@@ -73,7 +77,7 @@ class VitalSigns:
         try:
             for queue in self.patience:
                 progress += self._look_at_queue(queue)
-        except (DutifulError, OSError) as error:  # Dramatiq's ConnectionClosed is an OSError
+        except (DutifulError, ConnectionClosed) as error:
             ready.append(f"RabbitMQ doesn't answer: {error}")
         return Signs(ready, progress)
 
@@ -87,13 +91,23 @@ class VitalSigns:
         self._stale = intake.stale_settlements
 
     def _look_at_store(self) -> list[str]:
-        began = time.monotonic()
+        """Ask in a thread of its own: a database that has fallen silent must not keep the rest from being said."""
+        if self._asking is None or not self._asking.is_alive():
+            self._asked_at, self._problem = time.monotonic(), ""
+            self._asking = threading.Thread(target=self._ask_store, name="dutiful-store-look", daemon=True)
+            self._asking.start()
+            self._asking.join(_ANSWER_SECONDS)
+        if self._asking.is_alive():
+            self._problem = f"no answer for {time.monotonic() - self._asked_at:.0f} s"
+        return [f"the store can't be used: {self._problem}"] if self._problem else []
+
+    def _ask_store(self) -> None:
         try:
             identity_of(self.engine)
         except (DutifulError, SQLAlchemyError) as error:
-            return [f"the store can't be used: {' '.join(str(error).split())}"]
-        metrics.store_seconds.labels("look").observe(time.monotonic() - began)
-        return []
+            self._problem = " ".join(str(error).split())
+        else:
+            metrics.store_seconds.labels("look").observe(time.monotonic() - self._asked_at)
 
     def _look_at_queue(self, queue: str) -> list[str]:
         oldest = self.broker.intake.waiting_since(queue)
@@ -107,7 +121,7 @@ class VitalSigns:
             self._empty[queue] = max(self._empty[queue], min(oldest, now))
         metrics.queue_probe.labels(queue).set(self._empty[queue])
         ended = _ended(queue)
-        if not waits or ended != self._ended[queue]:
+        if not waits or ended != self._ended[queue] or queue in self.broker.paused_queues:
             self._moved[queue], self._ended[queue] = time.monotonic(), ended
         still = time.monotonic() - self._moved[queue]
         return [f"jobs wait in {queue} and none has ended for {still:.0f} s"] if still > self.patience[queue] else []

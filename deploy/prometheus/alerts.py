@@ -10,6 +10,7 @@ from deploy.prometheus.thresholds import DASHBOARDS, RUNBOOKS, Thresholds
 
 OPERATIONS = "operations"
 """Who answers for what belongs to no job."""
+_PAUSED = 'label_replace(max by (name) (dutiful_paused{{kind="{0}"}}) == 1, "{0}", "$1", "name", "(.+)")'
 _OF_QUEUE = '{queue!~"dutiful[.].+|.+[.]XQ"}'
 
 
@@ -104,7 +105,8 @@ def _waiting(chosen: Thresholds) -> list[Alert]:
         ),
         Alert(
             name="DutifulOldestJob",
-            expr=f"time() - min by (queue) (dutiful_queue_probe_timestamp_seconds) > {chosen.oldest_job}",
+            expr=f"time() - min by (queue) (dutiful_queue_probe_timestamp_seconds) > {chosen.oldest_job}\n"
+            f"  unless on (queue) {_PAUSED.format('queue')}",
             lasts="2m",
             severity="page",
             summary="The oldest job in {{ $labels.queue }} waits for very long.",
@@ -114,7 +116,8 @@ def _waiting(chosen: Thresholds) -> list[Alert]:
         Alert(
             name="DutifulQueueStuck",
             expr=f"sum by (queue) (rabbitmq_detailed_queue_messages{_OF_QUEUE}) > 0\n"
-            f"  unless sum by (queue) (rate(dutiful_job_attempts_total[{chosen.stuck_minutes}m])) > 0",
+            f"  unless sum by (queue) (rate(dutiful_job_attempts_total[{chosen.stuck_minutes}m])) > 0\n"
+            f"  unless on (queue) {_PAUSED.format('queue')}",
             lasts=f"{chosen.stuck_minutes}m",
             severity="page",
             summary="Jobs wait in {{ $labels.queue }} and none ends.",
@@ -124,7 +127,8 @@ def _waiting(chosen: Thresholds) -> list[Alert]:
         ),
         Alert(
             name="DutifulQueueWithoutConsumers",
-            expr=f"sum by (queue) (rabbitmq_detailed_queue_consumers{_OF_QUEUE}) == 0",
+            expr=f"sum by (queue) (rabbitmq_detailed_queue_consumers{_OF_QUEUE}) == 0\n"
+            f"  unless on (queue) {_PAUSED.format('queue')}",
             lasts=f"{chosen.no_consumers_minutes}m",
             severity="page",
             summary="No worker reads {{ $labels.queue }}.",
@@ -204,6 +208,16 @@ def _schedules(chosen: Thresholds) -> list[Alert]:
             severity="page",
             summary="The schedule {{ $labels.schedule }} is late.",
             description="It was due {{ $value | humanizeDuration }} ago, and its job is not published.",
+        ),
+        Alert(
+            name="DutifulScheduleFailing",
+            expr="time() - (max by (schedule) (dutiful_schedule_last_succeeded_timestamp_seconds) > 0)\n"
+            f"    > {chosen.missed_periods} * max by (schedule) (dutiful_schedule_interval_seconds)\n"
+            f"  unless on (schedule) {_PAUSED.format('schedule')}",
+            lasts="5m",
+            severity="ticket",
+            summary="The jobs of the schedule {{ $labels.schedule }} don't succeed.",
+            description="Its last success was {{ $value | humanizeDuration }} ago.",
         ),
         Alert(
             name="DutifulSchedulerAbsent",

@@ -52,6 +52,8 @@ class Thresholds:
     dead_letters: float = 0
     """How many may be added in 15 minutes."""
     schedule_late: float = 120
+    missed_periods: float = 3
+    """So many periods without a success make a schedule a failing one."""
     restarts: float = 3
     """How many in 15 minutes."""
     time_limits: float = 0

@@ -111,7 +111,7 @@ def test_a_command_that_is_shown_exists(command):
 
 def test_every_command_of_the_operators_is_shown():
     groups = get_command(cli.app).commands
-    existing = {f"dutiful {noun} {verb}" for noun, group in groups.items() for verb in group.commands}
+    existing = {f"dutiful {noun} {verb}" for noun, group in groups.items() for verb in getattr(group, "commands", [""])}
 
     assert all(any(line.startswith(command) for line in commands()) for command in existing)
 

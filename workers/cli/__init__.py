@@ -13,6 +13,7 @@ from workers.cli.jobs import jobs
 from workers.cli.outbox import outbox
 from workers.cli.queues import queues
 from workers.cli.schedules import schedules
+from workers.cli.status import status
 from workers.cli.store import store
 from workers.errors import BrokerUnreachable, DutifulError
 
@@ -25,6 +26,7 @@ app.add_typer(jobs, name="jobs")
 app.add_typer(outbox, name="outbox")
 app.add_typer(queues, name="queues")
 app.add_typer(schedules, name="schedules")
+app.command("status")(status)
 app.add_typer(store, name="store")
 
 

@@ -1,8 +1,14 @@
 """ErrorReports sends one report to Sentry for each job that ended as a dead letter."""
 
+from importlib.metadata import version
+from typing import Any
+
 from dramatiq import Broker, Middleware
 
-from workers.delivery import Delivery
+from workers import post_mortem
+from workers.declaration import Actor
+from workers.delivery import Delivery, Outcome
+from workers.masking import masked_text
 
 
 class ErrorReports(Middleware):
@@ -11,11 +17,13 @@ class ErrorReports(Middleware):
     Parameters:
       dsn: where to; None: nothing is sent, and sentry-sdk isn't loaded.
       environment: development, staging or production.
+      revision: which revision of the code runs; part of the release.
     """
 
-    def __init__(self, *, dsn: str | None, environment: str) -> None:
+    def __init__(self, *, dsn: str | None, environment: str, revision: str) -> None:
         self.dsn = dsn
         self.environment = environment
+        self.release = f"dutiful@{version('dutiful')}" + (f"+{revision}" if revision else "")
 
     def after_process_boot(self, broker: Broker) -> None:
         """Connect the worker process."""
@@ -27,8 +35,10 @@ class ErrorReports(Middleware):
         sentry_sdk.init(
             dsn=self.dsn,
             environment=self.environment,
-            send_default_pii=False,
+            release=self.release,
             include_local_variables=False,
+            max_breadcrumbs=0,  # they would be other jobs' lines
+            before_send=_without_secrets,
             auto_enabling_integrations=False,
             disabled_integrations=[LoggingIntegration()],  # else each logged error is a second report
         )
@@ -36,13 +46,28 @@ class ErrorReports(Middleware):
     def ended(self, broker: Broker, message: Delivery) -> None:
         """Report a job that is dead."""
         outcome = message.outcome
-        if self.dsn is None or outcome is None or outcome.verdict != "dead":
-            return
-        import sentry_sdk  # noqa: PLC0415  only where it is used
+        if self.dsn is not None and outcome is not None and outcome.verdict == "dead":
+            _report(broker, message, outcome)
 
-        with sentry_sdk.new_scope() as scope:
-            scope.set_tag("actor", message.actor_name)
-            scope.set_tag("queue", message.queue_name)
-            scope.set_tag("reason", outcome.reason)
-            scope.set_context("job", {"message_id": message.message_id, "attempt": message.attempt})
-            scope.capture_exception(outcome.error)
+
+def _report(broker: Broker, message: Delivery, outcome: Outcome) -> None:
+    import sentry_sdk  # noqa: PLC0415  only where it is used
+
+    actor = broker.actors.get(message.actor_name)
+    with sentry_sdk.new_scope() as scope:
+        scope.set_tag("actor", message.actor_name)
+        scope.set_tag("queue", message.queue_name)
+        scope.set_tag("reason", outcome.reason)
+        if isinstance(actor, Actor):
+            scope.set_tag("owner", actor.card.owner)
+        alike = post_mortem.fingerprint(message.actor_name, outcome.reason, outcome.error)
+        scope.set_tag("fingerprint", alike)  # the one that `dutiful dead-letters list --group` shows
+        scope.fingerprint = [alike]
+        scope.set_context("job", {"message_id": message.message_id, "attempt": message.attempt})
+        scope.capture_exception(outcome.error)
+
+
+def _without_secrets(event: Any, _hint: Any) -> Any:
+    for raised in event.get("exception", {}).get("values", []):
+        raised["value"] = masked_text(raised.get("value") or "")
+    return event

@@ -39,6 +39,10 @@ def burning(share, window, objective="the objective allows 1%."):
     return (labels, f"{share} of the jobs that ended in q over {window} are dead letters; {objective}")
 
 
+def paused(kind, name):
+    return {f'dutiful_paused{{kind="{kind}",name="{name}",instance="w1"}}': "1x600"}
+
+
 BURN = "DutifulErrorBudgetBurn"
 CASES = [
     Case(
@@ -103,6 +107,9 @@ CASES = [
             'dutiful_queue_probe_timestamp_seconds{queue="q",instance="w2"}': "0+60x60",
             **info("calm"),
             'dutiful_queue_probe_timestamp_seconds{queue="calm",instance="w2"}': "0+60x60",
+            **info("paused"),
+            **paused("queue", "paused"),
+            'dutiful_queue_probe_timestamp_seconds{queue="paused",instance="w1"}': "0x60",
         },
         {10: [({"queue": "q", "owner": "team"}, "A job sent to q 10m 0s ago may wait there still.")]},
         (6, 25),
@@ -114,6 +121,9 @@ CASES = [
             **info("q"),
             **info("moves"),
             **info("empty"),
+            **info("paused"),
+            **paused("queue", "paused"),
+            'rabbitmq_detailed_queue_messages{queue="paused",vhost="v",instance="r1"}': "5x60",
             'rabbitmq_detailed_queue_messages{queue="q",vhost="v",instance="r1"}': "5x60",
             'rabbitmq_detailed_queue_messages{queue="q.XQ",vhost="v",instance="r1"}': "5x60",
             'rabbitmq_detailed_queue_messages{queue="dutiful.delay.03",vhost="v",instance="r1"}': "5x60",
@@ -132,6 +142,9 @@ CASES = [
             **info("q"),
             'rabbitmq_detailed_queue_consumers{queue="q",instance="r1"}': "2x5 0x30 2x20",
             'rabbitmq_detailed_queue_consumers{queue="q.XQ",instance="r1"}': "0x60",
+            **info("paused"),
+            **paused("queue", "paused"),
+            'rabbitmq_detailed_queue_consumers{queue="paused",instance="r1"}': "0x60",
         },
         {15: [({"queue": "q", "owner": "team"}, "RabbitMQ counts no consumer on q.")]},
         (9, 40),
@@ -235,6 +248,24 @@ CASES = [
         },
         {5: [({"schedule": "nightly"}, "It was due 5m 0s ago, and its job is not published.")]},
         (2, 14),
+    ),
+    Case(
+        "DutifulScheduleFailing",
+        "one schedule fails, then succeeds; others never began, are paused, or do well",
+        {
+            **paused("schedule", "paused"),
+            'dutiful_schedule_last_succeeded_timestamp_seconds{schedule="minutely",instance="s1"}': "60x15 900+60x20",
+            'dutiful_schedule_last_succeeded_timestamp_seconds{schedule="minutely",instance="s2"}': "60x15 900+60x20",
+            'dutiful_schedule_last_succeeded_timestamp_seconds{schedule="never",instance="s1"}': "0x40",
+            'dutiful_schedule_last_succeeded_timestamp_seconds{schedule="paused",instance="s1"}': "60x40",
+            'dutiful_schedule_last_succeeded_timestamp_seconds{schedule="well",instance="s1"}': "0+60x40",
+            **{
+                f'dutiful_schedule_interval_seconds{{schedule="{name}",instance="s1"}}': "60x40"
+                for name in ("minutely", "never", "paused", "well")
+            },
+        },
+        {10: [({"schedule": "minutely"}, "Its last success was 9m 0s ago.")]},
+        (8, 25),
     ),
     Case(
         "DutifulSchedulerAbsent",

@@ -11,6 +11,7 @@ import yaml
 from deploy.prometheus import __main__ as rules
 from deploy.prometheus.alerts import alerts
 from deploy.prometheus.thresholds import Thresholds
+from scheduling import metrics as schedulers
 from workers import metrics
 
 with warnings.catch_warnings():
@@ -36,10 +37,10 @@ def expressions(document):
     return [target["expr"] for panel in document["panels"] for target in panel["targets"]]
 
 
-def test_every_metric_of_a_worker_is_in_a_panel_or_in_a_rule():
+def test_every_metric_is_in_a_panel_or_in_a_rule():
     defined = {
         metric._name + {"counter": "_total", "histogram": "_bucket"}.get(metric._type, "")
-        for metric in vars(metrics).values()
+        for metric in [*vars(metrics).values(), *vars(schedulers).values()]
         if hasattr(metric, "_labelnames")
     }
     shown = " ".join(each for document in DASHBOARDS.values() for each in expressions(document))
