@@ -1,12 +1,13 @@
 """The tick engine turns due times into jobs, and tells what became of them."""
 
 import time
+import uuid
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from scheduling import metrics
 from scheduling.checkins import CheckIns
@@ -16,11 +17,12 @@ from scheduling.schedule import Schedule
 from scheduling.watch import Watch
 from workers.clock import utcnow
 from workers.errors import DutifulError
-from workers.store import ticks
+from workers.store import ticks, turns
 from workers.store.engine import begin
 from workers.store.ticks import Tick
 
 _PATIENCE_SECONDS: Final = 5.0
+_TURN: Final = timedelta(seconds=30)  # above what publishing takes at one look
 _SILENT_AFTER_SECONDS: Final = 60.0  # far above what a call takes while the broker and the store are away
 
 _Id = tuple[str, datetime]
@@ -30,9 +32,8 @@ class TickEngine:
     """Turns due times into jobs, beside any number of other schedulers on the same store.
 
     A tick is recorded first, by one scheduler only, and then published. It is published once; only when one dies
-    between publishing and noting so, when two find the broker back in the same moment, or when publishing takes so long
-    that another takes it over, it is published again under the same id and key, and the key keeps the second from
-    running.
+    between publishing and noting so, or when publishing takes so long that another takes it over, it is published again
+    under the same id and key, and the key keeps the second from running.
 
     What is due while this scheduler is at work is recorded, however late: because the store was away, say. What passed
     while none was at work is treated as its schedule says. Nothing from before a schedule was first seen, or its spec
@@ -58,6 +59,7 @@ class TickEngine:
         self._checkins = checkins
         self._watch = Watch()
         self._log = structlog.stdlib.get_logger("dutiful.schedules")
+        self._me = str(uuid.uuid4())
         self._waiting: set[_Id] = set()  # recorded, not yet published, as the last call left it
         self._problems = ["the timetable has not been looked at yet"]
         self._looked_at = time.monotonic()
@@ -82,16 +84,25 @@ class TickEngine:
         try:
             with begin(self._engine) as connection:
                 found = look(connection, self._schedules.values(), now=now, watched_since=self._watch.since)
+                left = self._left_by_others(connection, found)
         except Exception as error:  # noqa: BLE001  whatever it is, the scheduler must live to try again
             self._problems = [self._failed(error, step="record")]
             return
         self._tell(found)
-        # A tick that another scheduler has just recorded is its to publish, and ours when it is still there next time.
-        ours = self._waiting | set(found.recorded)
+        ours = left | set(found.recorded)
         waiting = {_id(tick) for tick in found.waiting}
         self._problems = self._publish_all([tick for tick in found.waiting if _id(tick) in ours], waiting)
         self._waiting = waiting
         self._show(now, found)
+
+    def _left_by_others(self, connection: Connection, found: Look) -> set[_Id]:
+        """Ticks to publish that an earlier look has recorded: another scheduler died, or the broker was away.
+
+        What another has just recorded is its to publish: it must be there for the second time. And one scheduler at a
+        time looks after them, so that not each of them publishes all when the broker is back.
+        """
+        left = self._waiting & {_id(tick) for tick in found.waiting}
+        return left if left and turns.take(connection, "ticks", self._me, _TURN) else set()
 
     def _tell(self, found: Look) -> None:
         """Say what was recorded, left out, and has ended."""

@@ -160,6 +160,29 @@ def test_many_schedulers_at_once_record_and_publish_each_tick_once(minutely, bro
     assert "tick_failed" not in {log["event"] for log in logs}
 
 
+def test_of_many_schedulers_one_publishes_what_waited_for_the_broker(minutely, broker, store, clock):
+    engines = [TickEngine(store, [minutely], clock) for _ in range(4)]
+    broker.away = True
+    for _ in range(20):
+        for engine in engines:
+            engine.run_once()
+        clock.advance(MINUTE)
+    broker.away = False
+    ready = threading.Barrier(len(engines))
+
+    def run(engine):
+        ready.wait(timeout=30)
+        for _ in range(3):
+            engine.run_once()
+
+    threads = [threading.Thread(target=run, args=[engine]) for engine in engines]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    assert sorted(broker.keys) == [f"sweep@2026-10-25T00:{minute:02}:00Z" for minute in range(1, 21)]
+
+
 def test_a_clock_that_was_an_hour_ahead_doubles_no_tick_when_it_is_set_right(scheduler, broker, clock):
     clock.advance(timedelta(hours=1))
     scheduler.run_once()
