@@ -150,7 +150,8 @@ class DutifulBroker(Parking, RabbitmqBroker):
             self.logger.warning("RabbitMQ can't be reached yet: %s", error)  # the consumers go on trying
         except ConfigurationError as error:
             self.logger.critical("RabbitMQ can't be used: %s", error)
-            self.emit_after("worker_shutdown", worker)  # the hooks end what they began: it would keep the process
+            super().emit_before("worker_shutdown", worker)  # the hooks end what they began: it would keep the process
+            self.emit_after("worker_shutdown", worker)
             status = _EXIT_ANOTHER_STORE if isinstance(error, AnotherStore) else _EXIT_UNUSABLE
             raise SystemExit(status) from None  # trying again would never help
 
