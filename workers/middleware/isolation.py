@@ -1,7 +1,7 @@
 """Isolation runs a job in a child process: where its actor says so, and where its worker may have died of it."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any, Final
 
@@ -33,17 +33,20 @@ class Isolation(Middleware):
         self.memory_limit = memory_limit
         self.crash_limit = crash_limit
         self._found_dead: set[str] = set()
+        self._importable: Collection[str] = ()
 
     @property
     def actor_options(self) -> set[str]:
         """What an actor may say."""
         return {"isolated", "memory_limit_megabytes"}
 
-    def after_worker_boot(self, broker: Broker, worker: Worker) -> None:
-        """Start a child ahead where an actor needs one."""
+    def before_worker_boot(self, broker: Broker, worker: Worker) -> None:
+        """Find out what children can import; start one ahead where an actor needs it."""
         if self.children is None:
             return
-        self.children.open(_declaring_modules())
+        found = _declared()
+        self._importable = found.keys()
+        self.children.open(list(dict.fromkeys(found.values())))
         if any(actor.options.get("isolated") for actor in broker.actors.values()):
             self.children.warm()
 
@@ -71,7 +74,8 @@ class Isolation(Middleware):
             raise self._crashed(message)
         # Without a record nobody knows whether its worker died of it, or handed it back.
         suspected = "crashes" in message.options or (job.key is None and message.redelivered)
-        if self.children is not None and (options.get("isolated") or suspected):
+        wanted = options.get("isolated") or suspected
+        if self.children is not None and wanted and message.actor_name in self._importable:
             memory = options.get("memory_limit_megabytes", self.memory_limit) * _MEGABYTE
             message.isolate = partial(self._run, self.children, message, memory)
 
@@ -116,10 +120,12 @@ class Isolation(Middleware):
         return error
 
 
-def _declaring_modules() -> list[str]:
-    """The modules that hold actors, in the order in which they were imported."""
-    return [
-        name
+def _declared() -> dict[str, str]:
+    """Each actor's module, in the order of import. One that no module holds can't be found by a child."""
+    return {
+        value.actor_name: name
         for name, module in tuple(sys.modules.items())
-        if name != "__main__" and any(isinstance(value, dramatiq.Actor) for value in vars(module).values())
-    ]
+        if name != "__main__"
+        for value in tuple(vars(module).values())
+        if isinstance(value, dramatiq.Actor)
+    }
