@@ -252,7 +252,8 @@ def _processes(chosen: Thresholds) -> list[Alert]:
         ),
         Alert(
             name="DutifulWorkerSilent",
-            expr=f"time() - min by (instance) (dutiful_worker_beat_timestamp_seconds) > {chosen.silent}",
+            expr='time() - min by (instance) (dutiful_worker_beat_timestamp_seconds{job="worker"})'
+            f" > {chosen.silent}",
             lasts="1m",
             severity="page",
             summary="A worker process on {{ $labels.instance }} gives no sign of life.",
@@ -260,7 +261,7 @@ def _processes(chosen: Thresholds) -> list[Alert]:
         ),
         Alert(
             name="DutifulStoreDown",
-            expr="min by (instance) (dutiful_store_up) == 0",
+            expr='min by (instance) (dutiful_store_up{job="worker"}) == 0',
             lasts=f"{chosen.store_down_minutes}m",
             severity="page",
             summary="The workers on {{ $labels.instance }} don't reach the store.",

@@ -321,8 +321,9 @@ CASES = [
         "DutifulWorkerSilent",
         "one of two instances stops, and goes on",
         {
-            'dutiful_worker_beat_timestamp_seconds{instance="w1"}': "0x10 660+60x20",
-            'dutiful_worker_beat_timestamp_seconds{instance="w2"}': "0+60x30",
+            'dutiful_worker_beat_timestamp_seconds{job="worker",instance="w1"}': "0x10 660+60x20",
+            'dutiful_worker_beat_timestamp_seconds{job="worker",instance="w2"}': "0+60x30",
+            'dutiful_worker_beat_timestamp_seconds{job="scheduler",instance="s1"}': "0x30",
         },
         {3: [({"instance": "w1"}, "It was last seen 3m 0s ago: stopped, swapped out, or blocked.")]},
         (2, 15),
@@ -330,7 +331,10 @@ CASES = [
     Case(
         "DutifulStoreDown",
         "one of two instances loses the store",
-        {'dutiful_store_up{instance="w1"}': "1x5 0x30 1x20", 'dutiful_store_up{instance="w2"}': "1x60"},
+        {
+            'dutiful_store_up{job="worker",instance="w1"}': "1x5 0x30 1x20",
+            'dutiful_store_up{job="worker",instance="w2"}': "1x60",
+        },
         {10: [({"instance": "w1"}, "Jobs that need it wait in the worker; nothing is lost.")]},
         (7, 40),
     ),
