@@ -57,6 +57,7 @@ def receiver():
     heard = Receiver()
     yield heard
     heard.server.shutdown()
+    heard.server.server_close()
 
 
 @pytest.fixture
