@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from pydantic import AnyHttpUrl, Field
 
-from workers.settings import Tree
+from workers.environment import Tree
 
 
 class SiteSettings(Tree):

@@ -9,6 +9,7 @@ from workers import actor, upkeep
     actor_name="upkeep.purge",
     queue_name="site",
     time_limit=timedelta(minutes=15),
+    hard_time_limit=timedelta(minutes=20),
     max_retries=2,
     owner="platform",
     expects="what the store need not remember is gone: old keys, ticks, groups, leases, lines of the audit trail",

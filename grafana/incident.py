@@ -171,6 +171,19 @@ def _workers() -> list:
             (f"sum({gauge('dutiful_jobs_running')}) or vector(0)", "busy"),
             (f"sum({gauge('dutiful_worker_threads')}) or vector(0)", "all"),
         ),
+        lines(
+            "Longest running",
+            "For how long the oldest attempt of each actor has run. Good: below the actor's time limit.",
+            "s",
+            (f"max by (actor) ({gauge('dutiful_jobs_longest_running_seconds')}) or vector(0)", "{{actor}}"),
+        ),
+        lines(
+            "Limits and deaths",
+            "Attempts that reached a limit, and worker processes that died, in five minutes. Good: 0.",
+            "short",
+            (f"sum by (kind) ({happened('dutiful_time_limits_total')}) or vector(0)", "{{kind}} limit"),
+            (f"sum({happened('dutiful_worker_deaths_total')}) or vector(0)", "deaths"),
+        ),
         rows(
             "Schedules",
             "Seconds until each schedule is due next. Good: above 0; below, the tick waits for RabbitMQ or the store.",

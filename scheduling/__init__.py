@@ -1,10 +1,14 @@
 """The schedules run here: `periodiq scheduling` imports this package and becomes a scheduler.
 
-    timetable  every schedule, one a line
-    schedule   what one line says
-    cron       when a schedule is due
-    ticks      records what is due, then publishes it
-    scheduler  runs that inside periodiq's loop
+    timetable    every schedule, one a line
+    schedule     what one line says
+    cron, every  when a schedule is due
+    policy       which due times become jobs, and which are left out
+    watch        what is late, and what was missed
+    look         records that in one transaction, and what has become of earlier ticks
+    ticks        publishes what was recorded, and tells the metrics, the log and checkins (Sentry)
+    scheduler    runs that inside periodiq's loop
+    desk         what operators ask and order
 
 Imported by anything but periodiq's command, the package does nothing: no process but a scheduler has the stand-in.
 """

@@ -8,17 +8,23 @@ from dramatiq import Middleware
 from dramatiq.middleware import AsyncIO
 from sqlalchemy import Engine
 
+from workers.child import serve
+from workers.children import Children
 from workers.job_broker import JobBroker
+from workers.limits import Limits
 from workers.memory import MemoryBroker
 from workers.middleware.arguments import CheckedArguments
 from workers.middleware.current_job import CurrentJob
 from workers.middleware.error_reports import ErrorReports
+from workers.middleware.expiry import Expiry
 from workers.middleware.failures import Failures
 from workers.middleware.idempotency import Idempotency
+from workers.middleware.isolation import Isolation
 from workers.middleware.job_log import JobLog
 from workers.middleware.job_metrics import JobMetrics
 from workers.middleware.outbox_relay import OutboxRelay
 from workers.middleware.pauses import Pauses
+from workers.middleware.stuck_jobs import StuckJobs
 from workers.middleware.successors import Successors
 from workers.middleware.time_limit import TimeLimit
 from workers.middleware.tracing import tracing
@@ -30,6 +36,7 @@ from workers.store.engine import create_store_engine
 
 def build_middleware(chosen: Settings, engine: Engine) -> list[Middleware]:
     """The chain, outermost first: `before` hooks run from the top, `after` hooks from the bottom."""
+    time_limit = TimeLimit(limits_of(chosen))
     return [
         JobMetrics(
             host=chosen.metrics.host,
@@ -52,7 +59,9 @@ def build_middleware(chosen: Settings, engine: Engine) -> list[Middleware]:
         ),
         CurrentJob(engine),
         CheckedArguments(),
+        StuckJobs(time_limit),  # before the last endings are recorded
         Idempotency(engine),  # claims after the arguments are known to be good; records how the attempt ended
+        Expiry(),
         OutboxRelay(engine),  # after it, because it has made the store ready
         VitalSigns(engine, time_limit=chosen.worker.time_limit_seconds * 1000),  # as the relay, it has no part in jobs
         Pauses(engine),  # nothing of what is paused begins
@@ -63,8 +72,23 @@ def build_middleware(chosen: Settings, engine: Engine) -> list[Middleware]:
             max_backoff=timedelta(seconds=chosen.retries.max_backoff_seconds),
         ),
         AsyncIO(),
-        TimeLimit(time_limit=chosen.worker.time_limit_seconds * 1000),  # last, so that it covers the job alone
+        Isolation(
+            None if chosen.rabbitmq.in_memory else Children(serve, chosen.worker.child_jobs, preload=__name__),
+            memory_limit=chosen.worker.memory_limit_megabytes,
+            crash_limit=chosen.worker.crash_limit,
+        ),
+        time_limit,  # last, so that it covers the job alone
     ]
+
+
+def limits_of(chosen: Settings) -> Limits:
+    """How long attempts may take."""
+    return Limits(
+        soft=timedelta(seconds=chosen.worker.time_limit_seconds),
+        hard=timedelta(seconds=chosen.worker.hard_time_limit_seconds),
+        grace=timedelta(seconds=chosen.worker.grace_seconds),
+        consumer_timeout=timedelta(seconds=chosen.rabbitmq.consumer_timeout_seconds),
+    )
 
 
 @cache
@@ -91,7 +115,7 @@ def setup_broker() -> JobBroker:
             publish_timeout_seconds=chosen.rabbitmq.publish_timeout_seconds,
             max_message_bytes=chosen.rabbitmq.max_message_bytes,
         )
-    broker.store = engine
+    broker.store, broker.limits = engine, limits_of(chosen)
     dramatiq.set_broker(broker)
     return broker
 

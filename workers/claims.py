@@ -49,6 +49,11 @@ class Claims:
         self._endings = Endings(self._engine)
         self._endings.start()
 
+    def leave(self) -> None:
+        """Say that this process stops: what it leaves open did not kill it."""
+        if self._holder is not None:
+            self._holder.leave()
+
     def flush(self) -> None:
         """Wait, a few seconds at most, until every ending is recorded."""
         self._endings.flush()

@@ -9,11 +9,13 @@ from typing import Any, Final
 from dramatiq import Retry
 from dramatiq.middleware import Shutdown, TimeLimitExceeded
 
-from workers.delivery import Outcome
+from workers.delivery import Outcome, Reason
 from workers.errors import (
     ClaimLost,
     ContractError,
+    Crashed,
     Deferred,
+    Expired,
     KeyConflict,
     PermanentFailure,
     RetryLater,
@@ -62,8 +64,14 @@ def classify(
     retry_when = declared.get("retry_when")
     if retry_when(used, error) if retry_when else used < options.get("max_retries", backoff.max_retries):
         return Outcome("retried", delay=_delay(error, used, options, backoff), error=error)
-    spent = "time_limit" if isinstance(error, TimeLimitExceeded) else "retries_exhausted"
-    return Outcome("dead", reason=spent, error=error)
+    return Outcome("dead", reason=_spent(error), error=error)
+
+
+def _spent(error: BaseException) -> Reason:
+    """Of what a job has died that can't be tried again."""
+    if isinstance(error, TimeLimitExceeded):
+        return "time_limit"
+    return "crashed" if isinstance(error, Crashed) else "retries_exhausted"
 
 
 def _known(error: BaseException) -> Outcome | None:
@@ -81,6 +89,10 @@ def _known(error: BaseException) -> Outcome | None:
             outcome = Outcome("dead", reason="key_conflict", error=error)
         case ContractError():
             outcome = Outcome("dead", reason="contract", error=error)
+        case Crashed(is_final=True):
+            outcome = Outcome("dead", reason="crashed", error=error)
+        case Expired():
+            outcome = Outcome("dead", reason="expired", error=error)
         case PermanentFailure():
             outcome = Outcome("dead", reason="permanent", error=error)
         case _:

@@ -112,6 +112,11 @@ class RabbitmqConsumer(Consumer):
         assert delivery.arrival is not None  # noqa: S101  narrows the type
         self.broker.intake.settle(delivery.arrival, accepted=delivery.settled)
 
+    def widen(self, delivery: Delivery) -> None:
+        """Hand out one more: the thread that has this one is stuck, and another has taken its place."""
+        assert delivery.arrival is not None  # noqa: S101  narrows the type
+        delivery.arrival.stream.subscription.widen()
+
     def close(self) -> None:
         """End the subscription; what is not settled goes back to its queue."""
         self.requeue(self.admission.withdraw())

@@ -14,11 +14,12 @@ from workers.current import current_job, running_job
 from workers.errors import ConfigurationError
 from workers.job import MESSAGE_ID
 from workers.keys import KeyTemplate, checked_key
+from workers.limits import HARD, SOFT, Limits, milliseconds
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_DURATIONS = ("time_limit", "min_backoff", "max_backoff")
+_DURATIONS = (SOFT, HARD, "min_backoff", "max_backoff", "expires_in")
 
 
 @dataclass(frozen=True)
@@ -64,19 +65,21 @@ class Actor(dramatiq.Actor[P, R]):
         Parameters:
           args, kwargs: the arguments.
           message_id: one of your own; two messages with one id are one job.
-          options: Dramatiq's options and `key`, which wins over the actor's template.
+          options: Dramatiq's options and `key`, which win over the actor's; no limit above the actor's hard one.
 
         Returns:
           the message. One required argument may be missing: in a pipeline, the result of the job before is put there;
           by itself such a message can't be sent.
 
         Raises:
-          ContractError: the arguments don't match the signature.
+          ContractError: the arguments don't match the signature, or a limit is above the actor's hard one.
         """
         arguments = self.contract.check(args, kwargs or {}, but_one=not options.get("pipe_ignore"))
         wire = arguments.wire
         if arguments.awaits is not None:
             options["awaits"] = arguments.awaits
+        options |= _durations(f"a message for {self.actor_name} can't be sent", options)
+        getattr(self.broker, "limits", Limits()).refuse_message(self.actor_name, self.options, options)
         if "key" in options:
             checked_key(self.actor_name, options["key"])
         job = running_job()
@@ -147,7 +150,8 @@ def actor(
       short: it takes well under a second. A queue all of whose jobs are short is fetched far ahead, which is several
         times faster; a job behind a long one would wait for it there.
       broker: default: Dramatiq's own, which setup_broker() has set.
-      options: Dramatiq's options. A duration is a timedelta or milliseconds.
+      options: Dramatiq's, and those of our middleware: `hard_time_limit`, `expires_in`, `isolated` (it runs in a child
+        process), `memory_limit_megabytes` there. A duration is a timedelta or milliseconds.
 
     Raises:
       ConfigurationError: the declaration can't work.
@@ -170,7 +174,9 @@ def actor(
             )
         contract = Contract(name, fn)
         template = key if key in {None, MESSAGE_ID} else KeyTemplate(name, str(key), contract.signature.parameters)
-        durations = {option: _milliseconds(name, option, options[option]) for option in _DURATIONS if option in options}
+        durations = _durations(f"actor {name} can't be declared", options)
+        chosen = broker or dramatiq.get_broker()
+        getattr(chosen, "limits", Limits()).refuse(name, durations)
 
         def build(fn: Callable[..., Any], **declared: Any) -> Actor[..., Any]:
             built: Actor[..., Any] = Actor.__new__(Actor)
@@ -184,11 +190,15 @@ def actor(
             actor_name=name,
             queue_name=queue_name,
             priority=priority,
-            broker=broker,
+            broker=chosen,
             **{**options, **durations},
         )(fn)
 
     return declare
+
+
+def _durations(what: str, options: dict[str, Any]) -> dict[str, int]:
+    return {name: milliseconds(what, name, options[name]) for name in _DURATIONS if options.get(name) is not None}
 
 
 def _uses_transaction(fn: Callable[..., Any]) -> bool:
@@ -200,15 +210,3 @@ def _uses_transaction(fn: Callable[..., Any]) -> bool:
         and (call.opname, attribute.argval) == ("CALL", "transaction")
         for name, call, attribute in zip(said, said[1:], said[2:], strict=False)
     )
-
-
-def _milliseconds(actor_name: str, option: str, duration: timedelta | float) -> int:
-    """A duration in Dramatiq's unit; a limit under a second is taken for a slip."""
-    given = int(duration.total_seconds() * 1000) if isinstance(duration, timedelta) else int(duration)
-    if option == "time_limit" and given < 1000:  # noqa: PLR2004  a second, in Dramatiq's unit
-        raise ConfigurationError(
-            f"actor {actor_name} can't be declared: {option} is under one second",
-            expected=f"a timedelta, or milliseconds: did you mean timedelta(seconds={duration})?",
-            received=repr(duration),
-        )
-    return given

@@ -11,12 +11,21 @@ from dramatiq.broker import MessageProxy
 
 if TYPE_CHECKING:
     from workers.job import Job
+    from workers.watch import Attempt
 
 Verdict = Literal["succeeded", "retried", "dead", "deferred", "duplicate", "superseded", "canceled", "interrupted"]
 
 
 Reason = Literal[
-    "permanent", "retries_exhausted", "contract", "undecodable", "unknown_actor", "key_conflict", "time_limit"
+    "permanent",
+    "retries_exhausted",
+    "contract",
+    "undecodable",
+    "unknown_actor",
+    "key_conflict",
+    "time_limit",
+    "crashed",
+    "expired",
 ]
 
 
@@ -53,6 +62,8 @@ class Delivery(MessageProxy):
       finished: its `after` hooks have begun; they run once.
       record: writes down how it ended before it is settled, and calls back; None: nothing is to be written.
       job: what `current_job()` returns while it runs.
+      isolate: runs it in a child process; None: it runs in its thread.
+      running: how the watch sees it while it runs.
       received: when it came, by the monotonic clock, in seconds.
       began: when the attempt began, by the monotonic clock, in seconds.
       took: how long it ran, in seconds, once it has ended.
@@ -79,6 +90,8 @@ class Delivery(MessageProxy):
         self.finished = False
         self.record: Callable[[Callable[[Delivery], None]], None] | None = None
         self.job: Job | None = None
+        self.isolate: Callable[[Callable[[], Any]], Any] | None = None
+        self.running: Attempt | None = None
         self.received = time.monotonic()
         self.began = 0.0
         self.took = 0.0

@@ -31,7 +31,15 @@ _NUMBERS: Final = {"attempt", "generation", "deferrals", "first_deferred_at", "d
 _LARGEST: Final = {"first_deferred_at": 2**53}
 _LARGEST_COUNT: Final = 2**31 - 1000
 _LONGEST_HEADER: Final = 1024
-_OPTIONS: Final = ("max_retries", "min_backoff", "max_backoff", "time_limit")
+_OPTIONS: Final = (
+    "max_retries",
+    "min_backoff",
+    "max_backoff",
+    "time_limit",
+    "hard_time_limit",
+    "expires_in",
+    "crashes",
+)
 _FIELDS: Final[dict[str, type]] = {
     "queue_name": str,
     "actor_name": str,

@@ -7,6 +7,8 @@
     │   └── KeyConflict          its key belongs to a job with other arguments
     ├── PermanentFailure         raised by a job: trying again can't help → dead letter
     ├── RetryLater               raised by a job: trying again helps, after a known delay
+    ├── Crashed                  the process that ran a job died of it
+    ├── Expired                  a job that comes too late to be of use
     ├── Deferred                 put back without spending an attempt
     │   ├── HookFailed           a middleware failed before the job ran, so nothing ran
     │   └── KeyInHand            another job of this process has the key
@@ -58,11 +60,11 @@ class DutifulError(Exception):
         return "; ".join(parts)
 
     def __reduce__(self) -> tuple[object, ...]:
-        return (_rebuild, (type(self), self.args, self.__dict__))
+        return (rebuilt, (type(self), self.args, self.__dict__))
 
 
-def _rebuild(kind: type[DutifulError], args: tuple[object, ...], state: dict[str, object]) -> DutifulError:
-    """An error as it was before it was pickled: its class may take other arguments than these."""
+def rebuilt(kind: type[BaseException], args: tuple[object, ...], state: dict[str, object]) -> BaseException:
+    """An error as it was in another process: its class may take other arguments than these."""
     error = kind.__new__(kind, *args)
     error.args = args
     error.__dict__.update(state)
@@ -110,6 +112,21 @@ class RetryLater(DutifulError):
     def __init__(self, what: str, *, delay: timedelta, expected: str = "", received: str = "") -> None:
         super().__init__(what, expected=expected, received=received)
         self.delay = delay
+
+
+class Crashed(DutifulError):
+    """The process that ran a job died of it: a segmentation fault, `os._exit`, no memory.
+
+    Attributes:
+      is_final: it has happened too often to try again.
+    """
+
+    safe_to_retry = True
+    is_final = False
+
+
+class Expired(DutifulError):
+    """A job that comes too late to be of use: more than `expires_in` after it was sent."""
 
 
 class Deferred(DutifulError):

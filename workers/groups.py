@@ -79,11 +79,15 @@ def message_in(data: Any, where: str) -> Message[Any]:
     """
     try:
         message: Message[Any] = Message(**data)
-        return message._replace(args=tuple(message.args), options=dict(message.options))
+        message = message._replace(args=tuple(message.args), options=dict(message.options))
     except (TypeError, ValueError) as error:
-        raise ContractError(
-            f"the message in {where} can't be read", expected="a message of Dramatiq's", received=str(error)
-        ) from None
+        problem = str(error)
+    else:
+        kinds = type(message.queue_name), type(message.actor_name), type(message.message_id), type(message.kwargs)
+        if kinds == (str, str, str, dict):
+            return message
+        problem = f"queue, actor, id and kwargs are {', '.join(each.__name__ for each in kinds)}"
+    raise ContractError(f"the message in {where} can't be read", expected="a message of Dramatiq's", received=problem)
 
 
 def join_group(job: Job, options: Mapping[str, Any]) -> None:

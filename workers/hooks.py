@@ -29,10 +29,12 @@ class HookedBroker(Broker):
 
     Attributes:
       is_stopping: no job begins any more.
+      exit_status: what the process ends with once its worker has stopped; 0: nothing is wrong.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
         self.is_stopping = False
+        self.exit_status = 0
         self._found: dict[str, list[tuple[Middleware, Callable[..., Any]]]] = {}
         super().__init__(*args, **options)
 

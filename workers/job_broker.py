@@ -17,6 +17,7 @@ from workers.delivery import Carried, Delivery
 from workers.errors import ContractError
 from workers.event_loop import refuse_to_block_an_event_loop
 from workers.hooks import HookedBroker
+from workers.limits import Limits
 
 _UNKNOWN_ACTOR_PATIENCE: Final = timedelta(minutes=10)
 _LONGEST_STEP_SECONDS: Final = 60
@@ -28,10 +29,12 @@ class JobBroker(HookedBroker):
     Attributes:
       store: the engine of the store.
       store_id: its identity, once a worker has booted.
+      limits: of attempts, where an actor states none.
     """
 
     store: Engine
     store_id: str | None = None
+    limits: Limits = Limits()
 
     def is_short(self, queue: str) -> bool:
         """Whether every job of a queue is declared as short."""

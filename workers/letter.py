@@ -156,7 +156,7 @@ class Letter:
         """
         if self.message is None:
             return None
-        dropped = ("attempt", "deferrals", "first_deferred_at", "deliveries", "first_failed_at", "failures")
+        dropped = ("attempt", "deferrals", "first_deferred_at", "deliveries", "first_failed_at", "failures", "crashes")
         options = {name: value for name, value in self.message.options.items() if name not in dropped}
         options.pop("requeue_timestamp", None)
         options["generation"] = self.generation + 1

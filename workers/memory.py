@@ -122,6 +122,9 @@ class _MemoryConsumer(Consumer):
 
     nack = ack
 
+    def widen(self, delivery: Delivery) -> None:
+        """There is room for any number here."""
+
     def settle(self, delivery: Delivery) -> None:
         """Forget a settled message; put any other back."""
         if delivery.outcome is not None:

@@ -24,6 +24,12 @@ job_duration = Histogram("dutiful_job_duration_seconds", "How long attempts ran.
 job_wait = Histogram("dutiful_job_wait_seconds", "From sending a job to its first attempt.", _JOB, buckets=_SECONDS)
 job_total = Histogram("dutiful_job_total_seconds", "From sending a job to its end.", _JOB, buckets=_SECONDS)
 jobs_running = Gauge("dutiful_jobs_running", "Attempts that run now.", _JOB, multiprocess_mode="livesum")
+jobs_longest_running = Gauge(
+    "dutiful_jobs_longest_running_seconds", "How long the longest attempt has run.", _JOB, multiprocess_mode="livemax"
+)
+worker_deaths = Counter("dutiful_worker_deaths_total", "Worker processes found dead, whose jobs were taken over.")
+time_limits = Counter("dutiful_time_limits_total", "Attempts past their soft or hard limit.", ["actor", "kind"])
+
 redeliveries = Counter("dutiful_redeliveries_total", "Messages that RabbitMQ had handed out before.", _JOB)
 outbox_waiting = Gauge(
     "dutiful_outbox_waiting", "Rows of the publishers' outbox that wait.", multiprocess_mode="mostrecent"

@@ -67,13 +67,19 @@ def failures(message: Carried, error: BaseException | None) -> list[str]:
 
 def fingerprint(actor_name: str, reason: str, error: BaseException | None) -> str:
     """What is alike for alike failures: the actor, the exception's type and the last places in the code."""
-    places: list[str] = []
-    if error is not None:
-        frames = traceback.extract_tb(error.__traceback__)[-_FINGERPRINT_FRAMES:]
-        places = [f"{os.path.basename(frame.filename)}:{frame.name}" for frame in frames]  # noqa: PTH119  a name, no path
+    where = places(error) if error is not None else []
     kind = type(error).__name__ if error is not None else ""
-    text = "\n".join([actor_name, reason, kind, *places])
+    text = "\n".join([actor_name, reason, kind, *where])
     return hashlib.sha256(text.encode(errors="replace")).hexdigest()[:16]
+
+
+def places(error: BaseException) -> list[str]:
+    """The last places in the code that an error came through; one from a child process brings them along."""
+    brought: list[str] | None = getattr(error, "places", None)
+    if brought is not None:
+        return brought
+    frames = traceback.extract_tb(error.__traceback__)[-_FINGERPRINT_FRAMES:]
+    return [f"{os.path.basename(frame.filename)}:{frame.name}" for frame in frames]  # noqa: PTH119  a name, no path
 
 
 def beginning(text: str, most: int) -> str:

@@ -113,7 +113,7 @@ class DutifulBroker(Parking, RabbitmqBroker):
         self._publisher = self._intake = None
 
     def close(self) -> None:
-        """Settle what is settled, and close both connections."""
+        """Settle what is settled, and close both connections; a worker that had to stop ends with its status."""
         super().close()
         with self._lock:
             intake, self._intake = self._intake, None
@@ -121,6 +121,8 @@ class DutifulBroker(Parking, RabbitmqBroker):
         for each in (intake, publisher):
             if each is not None:
                 each.close()
+        if self.exit_status:
+            raise SystemExit(self.exit_status)
 
     # A worker's life
 

@@ -19,18 +19,20 @@ actors = typer.Typer(no_args_is_help=True, help="What can be run as a job.")
 def list_actors(package: Package = "actors", as_json: Json = False) -> None:
     """Every actor, with its queue, key and owner. One without a card is a plain Dramatiq actor."""
     broker = broker_of(package)
-    pauses = pausing.paused("actor")
+    pauses, trouble = pausing.paused("actor")
     rows = [
         {
             "actor": actor.actor_name,
             "queue": actor.queue_name,
             "key": key_of(actor),
             "owner": getattr(getattr(actor, "card", None), "owner", None) or "no card",
-            "paused": pausing.told(pauses.get(actor.actor_name)),
+            "paused": None if trouble else pausing.told(pauses.get(actor.actor_name)),
         }
         for actor in sorted(broker.actors.values(), key=lambda actor: str(actor.actor_name))
     ]
     show(rows, as_json=as_json, nothing="no actors")
+    if trouble and not as_json:
+        sys.stdout.write(f"  {trouble}\n")
 
 
 @actors.command("show")

@@ -12,6 +12,8 @@ _ADVICE: Final = {
     "permanent": "the job says that trying again can't help: mend what it names, then replay; else discard",
     "retries_exhausted": "mend what the error names, then replay the group",
     "time_limit": "find out why it is slow, or raise its time_limit; then replay",
+    "crashed": "look at the workers' logs for its stack; mend the job, then replay",
+    "expired": "find out why it waited; replay it if it is of use still",
     "contract": "the publisher and the job disagree: deploy the one that is right. A replay sends the same arguments",
     "undecodable": "the publisher is wrong: mend it, let it send again, then discard this",
     "unknown_actor": "deploy a worker that has this actor, then replay; or discard",

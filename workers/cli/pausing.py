@@ -55,8 +55,8 @@ def resume(kind: "Kind", name: str) -> None:
     sys.stdout.write(f"{kind} {name}: resumed\n")
 
 
-def paused(kind: "Kind") -> "dict[str, Pause]":
-    """What is paused now, by name. Where the store can't tell, it is said; the list is worth having without it."""
+def paused(kind: "Kind") -> "tuple[dict[str, Pause], str | None]":
+    """What is paused now, by name, and why that can't be told, if so: a list is worth having without it."""
     from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
 
     from workers.errors import StoreError  # noqa: PLC0415
@@ -65,9 +65,8 @@ def paused(kind: "Kind") -> "dict[str, Pause]":
     try:
         found = _with_connection(lambda connection: pauses.read(connection, kind))
     except (StoreError, SQLAlchemyError) as error:
-        sys.stderr.write(f"What is paused is not known: {str(error).splitlines()[0]}\n")
-        return {}
-    return {each.name: each for each in found if each.active}
+        return {}, f"what is paused can't be told: {str(error).splitlines()[0]}"
+    return {each.name: each for each in found if each.active}, None
 
 
 def told(found: "Pause | None") -> str:

@@ -34,7 +34,8 @@ def list_queues(package: Package = "actors", as_json: Json = False) -> None:
 
     with rabbitmq_of(package) as broker:
         found = holdings(broker, broker.get_declared_queues(), _management(broker))
-    pauses = pausing.paused("queue")
+    pauses, trouble = pausing.paused("queue")
+    found.notes.extend([trouble] if trouble else [])
     if as_json:
         document(asdict(found) | {"paused": {name: asdict(each) for name, each in pauses.items()}})
         return

@@ -10,7 +10,7 @@ from workers import post_mortem
 from workers.classification import Backoff, classify
 from workers.clock import utcnow
 from workers.delivery import Delivery, Outcome, Reason
-from workers.errors import ContractError, StoreUnavailable
+from workers.errors import ContractError, DutifulError, StoreUnavailable
 from workers.job_broker import JobBroker
 
 _NO_PAUSE = timedelta(0)
@@ -38,6 +38,7 @@ class Failures(Middleware):
     ) -> None:
         """Decide, and publish what follows from it."""
         assert isinstance(broker, JobBroker)  # noqa: S101  narrows the type
+        exception = exception or _refused(message, result)
         outcome = _unless_canceled(message, self._outcome(broker, message, exception))
         if outcome.verdict == "retried":
             outcome = self._try_again(broker, message, outcome)
@@ -78,9 +79,19 @@ class Failures(Middleware):
         """Dramatiq's on_retry_exhausted: a message to another actor."""
         options = {**broker.get_actor(message.actor_name).options, **message.options}
         target = options.get("on_retry_exhausted")
-        if target and outcome.reason in {"retries_exhausted", "time_limit"}:
+        if target and outcome.reason in {"retries_exhausted", "time_limit", "crashed"}:
             used = {"retries": message.attempt - 1, "max_retries": options.get("max_retries", self.backoff.max_retries)}
             broker.publish(broker.get_actor(target).message(message.asdict(), used))
+
+
+def _refused(message: Delivery, result: Any) -> DutifulError | None:
+    """Why what follows from a success can't be made of its result, while that can still end the job."""
+    try:
+        if message.job is not None and not message.job.ended:
+            message.job.prepare(result)
+    except DutifulError as error:
+        return error
+    return None
 
 
 def _unless_canceled(message: Delivery, outcome: Outcome) -> Outcome:

@@ -46,6 +46,10 @@ class Idempotency(Middleware):
             _log.critical("the store isn't ready: %s", error)
             raise SystemExit(_EXIT_NOT_READY) from None  # Dramatiq logs any other error, and goes on
 
+    def before_worker_shutdown(self, broker: Broker, worker: Worker) -> None:
+        """Say that this process stops."""
+        self.claims.leave()
+
     def before_consumer_thread_shutdown(self, broker: Broker, thread: Any) -> None:
         """The threads have ended, and the channels are open still: have the last endings recorded."""
         self.claims.flush()

@@ -86,9 +86,8 @@ class Pauses(Middleware):
             _log.debug("pauses can't be read now: %s", error)  # the lease's thread says it aloud
             return
         active: dict[_Name, Pause] = {(each.kind, each.name): each for each in found if each.active}
-        self._ended = {
-            each.name: each.until for each in found if each.kind == "actor" and not each.active and each.until
-        }
+        over = [each for each in found if each.kind == "actor" and not each.active]
+        self._returns.ended = {each.name: each.until for each in over if each.until}
         broker.pause(*(frozenset(name for kind, name in active if kind == wanted) for wanted in ("queue", "actor")))
         for new in active.keys() - self._known.keys():
             _log.warning("the %s %s is paused: %s", *new, active[new].reason)

@@ -7,7 +7,9 @@ it. Only a job without a record (key=None) has it published here, before its mes
 from contextlib import nullcontext
 from typing import Any
 
+import dramatiq
 from dramatiq import Broker, Message
+from dramatiq.errors import ActorNotFound
 from dramatiq.middleware.group_callbacks import GroupCallbacks
 from dramatiq.rate_limits import RateLimiterBackend
 from sqlalchemy import Engine
@@ -15,6 +17,7 @@ from sqlalchemy import Engine
 from workers.current import running_job
 from workers.declaration import Actor
 from workers.delivery import Delivery
+from workers.errors import ContractError, PermanentFailure
 from workers.groups import message_in, outgoing
 from workers.job_broker import JobBroker
 from workers.store import groups
@@ -47,12 +50,22 @@ class Successors(GroupCallbacks):
         data = message.options.get("pipe_target")
         target = None if data is None else message_in(data, "pipe_target")
         name = message.options.get("on_success") or actor.options.get("on_success")
-        callback = broker.get_actor(name) if name else None
+        callback = _callback(broker, name) if name else None
         if target is None and callback is None:
             return
         ignored = target is not None and (target.options.get("pipe_ignore") or actor.options.get("pipe_ignore"))
 
         def follow(result: Any) -> list[Outgoing]:
+            try:
+                return made(result)
+            except (TypeError, ValueError, RecursionError) as error:
+                raise PermanentFailure(
+                    f"{job.actor} returned what can't be handed on",
+                    expected="what JSON can hold: its result goes to another job",
+                    received=f"{type(result).__name__}: {error}",
+                ) from error
+
+        def made(result: Any) -> list[Outgoing]:
             found: list[Outgoing] = []
             if callback is not None:
                 sent = callback.message(message.asdict(), result)
@@ -83,6 +96,13 @@ class Successors(GroupCallbacks):
                 if name:
                     said = {"type": type(exception).__name__, "message": str(exception)}
                     broker.publish(broker.get_actor(name).message(message.asdict(), said))
+
+
+def _callback(broker: Broker, name: Any) -> dramatiq.Actor[..., Any]:
+    try:
+        return broker.get_actor(name)
+    except (ActorNotFound, TypeError) as error:
+        raise ContractError("on_success can't be read", expected="an actor's name", received=str(error)) from None
 
 
 def _given(broker: Broker, target: Message[Any], result: Any) -> Message[Any]:

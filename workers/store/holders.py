@@ -47,6 +47,8 @@ class Holder:
         self.pid = os.getpid()
         self._engine = engine
         self._stopping = threading.Event()
+        self._news = threading.Event()
+        self._leaves = False
         self._thread: threading.Thread | None = None
 
     @classmethod
@@ -84,7 +86,7 @@ class Holder:
             )
         with begin(self._engine) as connection, outages("a lease could not be renewed"):
             time = moment(connection)
-            fresh = {"beat_at": time, "expires_at": time + LEASE}
+            fresh = {"beat_at": time, "expires_at": time + LEASE, "stopping": self._leaves}
             renewed = connection.execute(update(tables.holders).where(tables.holders.c.id == self.id).values(fresh))
             if renewed.rowcount == 0:
                 me = {
@@ -99,12 +101,19 @@ class Holder:
         """Beat every 5 s in a thread, until `stop()`."""
         if self._thread is None:
             self._stopping.clear()
+            self._news.clear()
             self._thread = threading.Thread(target=self._beat_until_stopped, name="dutiful-lease", daemon=True)
             self._thread.start()
+
+    def leave(self) -> None:
+        """Say with the next beat, which comes now, that this process stops: what is open then is no job's fault."""
+        self._leaves = True
+        self._news.set()
 
     def stop(self) -> None:
         """Stop beating. The lease stays good until it expires."""
         self._stopping.set()
+        self._news.set()
         if self._thread is not None and os.getpid() == self.pid:
             self._thread.join(_STOP_SECONDS)
         self._thread = None
@@ -122,7 +131,11 @@ class Holder:
 
     def _beat_until_stopped(self) -> None:
         failing = False
-        while not self._stopping.wait((_BEAT_AFTER_OUTAGE if failing else BEAT).total_seconds()):
+        while True:
+            self._news.wait((_BEAT_AFTER_OUTAGE if failing else BEAT).total_seconds())
+            self._news.clear()
+            if self._stopping.is_set():
+                return
             try:
                 self.beat()
             except Exception as error:  # noqa: BLE001  without this thread every job of this process would be taken over
@@ -156,3 +169,10 @@ def is_alive(connection: Connection, holder_id: str, *, cautious: bool = False) 
     if row is None or not (row.good or cautious):
         return False
     return row.host != processes.host() or processes.is_running(row.pid, row.pid_started)
+
+
+def died_at_work(connection: Connection, holder_id: str) -> bool:
+    """Of a holder that isn't alive: whether it has neither given its lease up nor begun to stop."""
+    stopping = tables.holders.c.stopping
+    row = connection.execute(select(stopping).where(tables.holders.c.id == holder_id)).one_or_none()
+    return row is not None and not row.stopping

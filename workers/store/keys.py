@@ -52,11 +52,13 @@ class Claim(NamedTuple):
         in conflict with other arguments under the same key.
       fence: with the holder, what an ending must name; 0 unless the outcome is run.
       recorded: the row as it was before; None for a key that was new.
+      died: it was taken over from a process that died at work, perhaps of this job.
     """
 
     outcome: Result
     fence: int = 0
     recorded: Record | None = None
+    died: bool = False
 
 
 class Request(NamedTuple):
@@ -131,9 +133,11 @@ def claim_known(connection: Connection, row: Record, request: Request, *, holder
         return Claim(outcome, recorded=row)
     fence = row.fence + 1
     with outages("a key could not be claimed"):
+        left_by = row.holder if row.state == "running" and row.holder != holder else None
+        died = left_by is not None and holders.died_at_work(connection, left_by)
         values = request.row(holder) | {"fence": fence, "updated_at": moment(connection)}
         _change(connection, row.actor, row.key, values)
-    return Claim("run", fence=fence, recorded=row)
+    return Claim("run", fence=fence, recorded=row, died=died)
 
 
 def end(connection: Connection, ending: Ending) -> None:

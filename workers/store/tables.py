@@ -60,6 +60,7 @@ holders = Table(
     Column("pid_started", Text, nullable=False),  # pids are used again; a pid with another start is another process
     Column("beat_at", UtcDateTime, nullable=False),
     Column("expires_at", UtcDateTime, nullable=False),
+    Column("stopping", Boolean),  # true: asked to stop; what it leaves open did not kill it
 )
 
 outbox = Table(

@@ -93,7 +93,7 @@ class Intake:
             for queue, subscription in self._subscriptions.items():
                 subscription.is_held_up = self.is_stopped or queue in queues
         if self._started:
-            self.link.call(self._pause)
+            self.link.call(self._obey)
 
     def stop(self) -> None:
         """Fetch no more, and hand back at once what waits here. What was handed out can still be settled."""
@@ -101,7 +101,7 @@ class Intake:
             self.is_stopped = True  # now: what is settled from here on makes room for nothing
             for subscription in self._subscriptions.values():
                 subscription.is_held_up = True
-        self.link.call(self._stop)
+        self.link.call(self._obey)
 
     def close(self) -> None:
         """Settle what is settled, then close the connection."""
@@ -221,23 +221,16 @@ class Intake:
             self._flush()
             stream.channel.close()
 
-    def _pause(self) -> None:
-        with self.lock:
-            subscriptions = [] if self.is_stopped else list(self._subscriptions.values())
-        for subscription in subscriptions:
-            stream = subscription.stream
-            if stream is None or stream.is_gone or not stream.channel.is_open:
-                continue  # when it opens, it looks for itself
-            if subscription.queue in self._paused:
-                self._cancel(subscription, stream)
-            elif not stream.channel.consumer_tags:
-                self._consume(subscription, stream)
-
-    def _stop(self) -> None:
+    def _obey(self) -> None:
+        """Consume what is to be consumed, and nothing else."""
         with self.lock:
             subscriptions = list(self._subscriptions.values())
         for subscription in subscriptions:
-            self._cancel(subscription, subscription.stream)
+            stream = subscription.stream
+            if self.is_stopped or subscription.queue in self._paused:
+                self._cancel(subscription, stream)
+            elif stream is not None and stream.channel.is_open and not stream.channel.consumer_tags:
+                self._consume(subscription, stream)
 
     def _cancel(self, subscription: Subscription, stream: Stream | None) -> None:
         """Let nothing more come, and hand back what waits here."""

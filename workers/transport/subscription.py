@@ -112,6 +112,12 @@ class Subscription:
         self.news.notify()
         return True
 
+    def widen(self) -> None:
+        """Hand out one more than before: what has one of them won't be idle again, and another thread is."""
+        with self.news:
+            self.room.limit += 1
+            self.tell()
+
     @property
     def waiting_since(self) -> float | None:
         """When the first message that waits was sent, in seconds since 1970; None: nothing waits."""

@@ -57,7 +57,7 @@ def test_actors_are_listed_with_queue_key_and_owner(dutiful):
         "queue": "content",
         "key": "{feed}:{number}",
         "owner": "content",
-        "paused": "",
+        "paused": None,  # the store has no tables yet
     }
     table = dutiful("actors", "list").stdout
     assert all(name in table for name in actors)
@@ -89,7 +89,7 @@ def test_a_plain_dramatiq_actor_is_listed_as_having_no_card(dutiful, tmp_path):
     (listed,) = json.loads(dutiful("actors", "list", "plain", "--json").stdout)
     shown = dutiful("actors", "show", "plain", "plain")
 
-    assert listed == {"actor": "plain", "queue": "default", "key": "the message id", "owner": "no card", "paused": ""}
+    assert listed == {"actor": "plain", "queue": "default", "key": "the message id", "owner": "no card", "paused": None}
     assert shown.returncode == 0
     assert "owner:     not said" in shown.stdout
 
