@@ -61,9 +61,12 @@ def build() -> dashboard.Dashboard:
         ),
         lines(
             "Stopped at the limit",
-            "Attempts that ran into their time limit in five minutes. Good: 0.",
+            "Attempts that ran into their time limit in five minutes, soft or hard. Good: 0.",
             "short",
-            _rare("dutiful_job_exceptions_total", "actor", f'{_ANY},exception="TimeLimitExceeded"'),
+            (
+                f"sum by (actor, kind) ({happened(f'dutiful_time_limits_total{{{_ANY}}}')}) or vector(0)",
+                "{{actor}} {{kind}}",
+            ),
         ),
         lines(
             "Dead letters",

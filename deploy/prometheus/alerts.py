@@ -158,7 +158,6 @@ def _waiting(chosen: Thresholds) -> list[Alert]:
 
 
 def _ending_badly(chosen: Thresholds) -> list[Alert]:
-    limits = 'dutiful_job_exceptions_total{exception="TimeLimitExceeded"}'
     dead, ended = 'dutiful_jobs_finished_total{outcome="dead"}', "dutiful_jobs_finished_total"
     share, before = (f"sum(rate({dead}[10m]{past})) / sum(rate({ended}[10m]{past}))" for past in ("", " offset 1h"))
     return [
@@ -175,12 +174,10 @@ def _ending_badly(chosen: Thresholds) -> list[Alert]:
         ),
         Alert(
             name="DutifulTimeLimits",
-            # A series is born with its first exception: increase() alone would miss that one.
-            expr=f"sum by (actor) (increase({limits}[15m]) > {chosen.time_limits}\n"
-            f"  or ({limits} unless {limits} offset 15m)) > {chosen.time_limits}",
+            expr=f"sum by (actor, kind) (increase(dutiful_time_limits_total[15m])) > {chosen.time_limits}",
             lasts="",
             severity="ticket",
-            summary="{{ $labels.actor }} runs into its time limit.",
+            summary="{{ $labels.actor }} runs into its {{ $labels.kind }} time limit.",
             description="About {{ $value | humanize }} attempts were stopped in fifteen minutes.",
             dashboard="dutiful-actor",
             owner_by="actor",
@@ -252,7 +249,8 @@ def _processes(chosen: Thresholds) -> list[Alert]:
         ),
         Alert(
             name="DutifulWorkerSilent",
-            expr=f"time() - min by (instance) (dutiful_worker_beat_timestamp_seconds) > {chosen.silent}",
+            expr='time() - min by (instance) (dutiful_worker_beat_timestamp_seconds{job="worker"})'
+            f" > {chosen.silent}",
             lasts="1m",
             severity="page",
             summary="A worker process on {{ $labels.instance }} gives no sign of life.",
@@ -260,7 +258,7 @@ def _processes(chosen: Thresholds) -> list[Alert]:
         ),
         Alert(
             name="DutifulStoreDown",
-            expr="min by (instance) (dutiful_store_up) == 0",
+            expr='min by (instance) (dutiful_store_up{job="worker"}) == 0',
             lasts=f"{chosen.store_down_minutes}m",
             severity="page",
             summary="The workers on {{ $labels.instance }} don't reach the store.",

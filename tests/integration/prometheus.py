@@ -69,6 +69,7 @@ class Watch:
 
     def __init__(self, folder, targets, ports, receiver):
         self.url = f"http://127.0.0.1:{ports[0]}"
+        self.alertmanager = f"http://127.0.0.1:{ports[1]}"
         self.processes = []
         self._alertmanager(folder, ports[1], receiver.port)
         self._prometheus(folder, targets, ports)
@@ -116,6 +117,11 @@ class Watch:
         found = (self.ask("query", query=expr) or {"result": []})["result"]
         pairs = [(each["metric"], float(each["value"][1])) for each in found]
         return [(labels, number) for labels, number in pairs if math.isfinite(number)]
+
+    def suppressed(self, alert):
+        """Whether Alertmanager holds an alert back because of another."""
+        held = httpx.get(f"{self.alertmanager}/api/v2/alerts", timeout=5).json()
+        return any(each["labels"]["alertname"] == alert and each["status"]["inhibitedBy"] for each in held)
 
     def stop(self):
         for process in self.processes:

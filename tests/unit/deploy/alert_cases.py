@@ -182,24 +182,25 @@ CASES = [
     ),
     Case(
         "DutifulTimeLimits",
-        "the first exception of a process is its first sample",
+        "one attempt is stopped for good, on one of two instances",
         {
             **info("q"),
-            'dutiful_job_exceptions_total{actor="a",exception="TimeLimitExceeded",instance="w1"}': "_x10 1x90",
+            'dutiful_time_limits_total{actor="a",kind="hard",instance="w1"}': "0x10 1x90",
+            'dutiful_time_limits_total{actor="a",kind="soft",instance="w1"}': "0x100",
+            'dutiful_time_limits_total{actor="a",kind="hard",instance="w2"}': "0x100",
         },
-        {15: [({"actor": "a", "owner": "team"}, "About 1 attempts were stopped in fifteen minutes.")]},
+        {15: [({"actor": "a", "kind": "hard", "owner": "team"}, "About 1 attempts were stopped in fifteen minutes.")]},
         (9, 60),
     ),
     Case(
         "DutifulTimeLimits",
-        "a counter that stands still is over; other exceptions don't count; a deploy changes the owner",
+        "a counter that stands still is over; a deploy changes the owner",
         {
             **info("q", "old", values="1x30 _x60"),
             **info("q", "team", values="_x31 1x60"),
-            'dutiful_job_exceptions_total{actor="a",exception="TimeLimitExceeded",instance="w1"}': "7x40 8x90",
-            'dutiful_job_exceptions_total{actor="a",exception="ValueError",instance="w2"}': "0+9x90",
+            'dutiful_time_limits_total{actor="a",kind="soft",instance="w1"}': "7x40 8x90",
         },
-        {50: [({"actor": "a", "owner": "team"}, "About 1 attempts were stopped in fifteen minutes.")]},
+        {50: [({"actor": "a", "kind": "soft", "owner": "team"}, "About 1 attempts were stopped in fifteen minutes.")]},
         (39, 85),
     ),
     Case(
@@ -321,8 +322,9 @@ CASES = [
         "DutifulWorkerSilent",
         "one of two instances stops, and goes on",
         {
-            'dutiful_worker_beat_timestamp_seconds{instance="w1"}': "0x10 660+60x20",
-            'dutiful_worker_beat_timestamp_seconds{instance="w2"}': "0+60x30",
+            'dutiful_worker_beat_timestamp_seconds{job="worker",instance="w1"}': "0x10 660+60x20",
+            'dutiful_worker_beat_timestamp_seconds{job="worker",instance="w2"}': "0+60x30",
+            'dutiful_worker_beat_timestamp_seconds{job="scheduler",instance="s1"}': "0x30",
         },
         {3: [({"instance": "w1"}, "It was last seen 3m 0s ago: stopped, swapped out, or blocked.")]},
         (2, 15),
@@ -330,7 +332,10 @@ CASES = [
     Case(
         "DutifulStoreDown",
         "one of two instances loses the store",
-        {'dutiful_store_up{instance="w1"}': "1x5 0x30 1x20", 'dutiful_store_up{instance="w2"}': "1x60"},
+        {
+            'dutiful_store_up{job="worker",instance="w1"}': "1x5 0x30 1x20",
+            'dutiful_store_up{job="worker",instance="w2"}': "1x60",
+        },
         {10: [({"instance": "w1"}, "Jobs that need it wait in the worker; nothing is lost.")]},
         (7, 40),
     ),
