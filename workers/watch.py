@@ -26,7 +26,8 @@ _LOOK_SECONDS: Final = 0.1
 _SLOW_LOOKS: Final = 10  # each second
 _PATIENCE_SECONDS: Final = 600.0
 _HASTY_SECONDS: Final = 2.0
-_LAST_SECONDS: Final = 15.0
+# After the grace: the threads that end then have deadlines of their own, of a few seconds each.
+_LAST_SECONDS: Final = 45.0
 
 _log = logging.getLogger(__name__)
 
@@ -118,7 +119,7 @@ class Watch(threading.Thread):
         return [attempt for attempt in taken if not attempt.delivery.finished]
 
     def close(self) -> None:
-        """Look no more. What is left of the process has a few seconds."""
+        """Look no more. What is left of the process has less than a minute."""
         self._ended.set()
         self.join()
         if self._owns_process:
