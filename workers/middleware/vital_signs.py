@@ -54,7 +54,6 @@ class VitalSigns(Middleware):
         """Leave nothing behind: what a process that has ended said of itself isn't true any more."""
         if self._thread is None:
             return
-        self._stopping.set()  # a worker that may not boot stops without a word before
         self._thread.join(_STOP_SECONDS)
         self._thread = None
         from prometheus_client.multiprocess import mark_process_dead  # noqa: PLC0415  not before share()
