@@ -39,7 +39,7 @@ def sentry():
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield f"http://key@127.0.0.1:{server.server_port}/1", heard
-    sentry_sdk.init()
+    sentry_sdk.init(default_integrations=False)  # once patched in, they would stay for the tests that follow
     server.shutdown()
     thread.join()
     server.server_close()

@@ -52,7 +52,7 @@ def sentry():
     yield f"http://key@127.0.0.1:{server.server_address[1]}/1", events, raw
     server.shutdown()
     server.server_close()
-    sentry_sdk.init()
+    sentry_sdk.init(default_integrations=False)  # once patched in, they would stay for the tests that follow
 
 
 @pytest.fixture
