@@ -1,11 +1,13 @@
 """The consumer admits messages to Dramatiq's worker, and settles them as their attempt has decided."""
 
+import threading
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from dramatiq import Consumer
 from dramatiq.errors import ConnectionClosed
 from dramatiq.logging import get_logger
+from dramatiq.worker import ConsumerThread
 
 from workers import envelope, post_mortem
 from workers.admission import Admission
@@ -34,6 +36,10 @@ class RabbitmqConsumer(Consumer):
         self.seconds = timeout / 1000
         self.logger = get_logger(__name__, type(self))  # type: ignore[no-untyped-call]
         self.admission = Admission(broker)
+        thread = threading.current_thread()
+        if isinstance(thread, ConsumerThread):
+            # RabbitMQ keeps the delays, so there is nothing to look through behind each message.
+            setattr(thread, ConsumerThread.handle_delayed_messages.__name__, _do_nothing)
         # What must be renewed can't wait until a thread is idle: handed back often enough, it would be a dead letter.
         short = broker.is_short(queue_name)
         self.subscription = broker.intake.subscribe(queue_name, short=short, is_urgent=_must_be_renewed)
@@ -121,6 +127,10 @@ class RabbitmqConsumer(Consumer):
         """End the subscription; what is not settled goes back to its queue."""
         self.requeue(self.admission.withdraw())
         self.broker.intake.unsubscribe(self.subscription)
+
+
+def _do_nothing() -> None:
+    pass
 
 
 def _must_be_renewed(properties: Any) -> bool:

@@ -3,11 +3,15 @@
 import json
 import logging
 import sys
+import threading
+import time
+from collections import deque
 from contextlib import nullcontext
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, TextIO
+from queue import SimpleQueue
+from typing import Any, Final, Literal, TextIO
 
 import dramatiq
 import structlog
@@ -15,6 +19,9 @@ import structlog
 # Dramatiq's functions that write a job's arguments; JobLog writes its own lines for the same events, without them.
 _TALKATIVE = {("worker", "process_message"), ("worker", "post_process_message"), ("actor", "__call__")}
 _DRAMATIQ = str(Path(dramatiq.__file__).parent)
+
+_TOGETHER_SECONDS: Final = 0.02
+_encode: Final = json.JSONEncoder(ensure_ascii=False, default=str).encode  # json.dumps would make one each time
 
 # The message whose job this thread runs: anything with a message's names.
 subject: ContextVar[Any] = ContextVar("dutiful_log_subject", default=None)
@@ -51,20 +58,51 @@ _SHARED: list[Any] = [
 
 
 class Lines(logging.StreamHandler[TextIO]):
-    """Where every line goes. A line of which there is one a job is written as it is, without the cost of a record."""
+    """Where every line goes.
+
+    Lines of which there is one a job wait a moment and are written together, by one thread: a system call for each,
+    with the threads in line for it, would take as long as the job. A process that is killed loses the last of them.
+    """
 
     def __init__(self, environment: str) -> None:
         super().__init__(sys.stderr)
         self.environment = environment
+        self._waiting: deque[str] = deque()
+        self._is_idle = True
+        self._news: SimpleQueue[None] = SimpleQueue()
+
+    def begin(self) -> None:
+        """Write what waits, from now on."""
+        threading.Thread(target=self._write_together, name="dutiful-lines", daemon=True).start()
 
     def write(self, event: str, level: str, logger: str, fields: dict[str, Any]) -> None:
-        """Write one JSON line."""
-        time = datetime.now(UTC).isoformat().replace("+00:00", "Z")
-        about = {"level": level, "logger": logger, "timestamp": time, "environment": self.environment}
-        line = json.dumps({"event": event, **fields, **about}, ensure_ascii=False, default=str)
+        """Have one JSON line written, a moment later."""
+        moment = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+        about = {"level": level, "logger": logger, "timestamp": moment, "environment": self.environment}
+        self._waiting.append(_encode({"event": event, **fields, **about}) + "\n")
+        if self._is_idle:
+            self._is_idle = False
+            self._news.put(None)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write any other line, behind those that wait."""
+        self.write_waiting()
+        super().emit(record)
+
+    def write_waiting(self) -> None:
+        """Write what waits, now."""
         with self.lock or nullcontext():
-            self.stream.write(line + "\n")
-            self.stream.flush()
+            lines = [self._waiting.popleft() for _ in range(len(self._waiting))]
+            if lines:
+                self.stream.write("".join(lines))
+                self.stream.flush()
+
+    def _write_together(self) -> None:
+        while True:
+            self._news.get()
+            time.sleep(_TOGETHER_SECONDS)
+            self._is_idle = True  # what comes from here on is news
+            self.write_waiting()
 
 
 def configure(*, level: str, form: Literal["json", "console"], environment: str) -> Lines:

@@ -36,6 +36,12 @@ class JobLog(Middleware):
         lines = configure(level=self.level, form=self.form, environment=self.environment)
         if self.form == "json" and logging.getLogger(_NAME).isEnabledFor(logging.INFO):
             self.lines = lines
+            lines.begin()
+
+    def after_worker_shutdown(self, broker: Broker, worker: Any) -> None:
+        """Leave no line behind."""
+        if self.lines is not None:
+            self.lines.write_waiting()
 
     def before_process_message(self, broker: Broker, message: Delivery) -> None:  # type: ignore[override]  # ours
         """Put the job's fields on every line that it writes."""

@@ -1,14 +1,19 @@
 """What a real worker process writes: JSON a line, the job's fields, and never an argument."""
 
+import io
 import json
+import logging
 import os
 import subprocess
 import sys
+import threading
 import time
 from datetime import datetime
 from pathlib import Path
 
 import pytest
+
+from workers.logs import Lines
 
 DRAMATIQ = Path(sys.executable).with_name("dramatiq")
 SECRET = "4111-1111-1111-1111"
@@ -179,3 +184,38 @@ def until(true, log, seconds=30):
     while not true():
         assert time.monotonic() < deadline, log.read_text()
         time.sleep(0.05)
+
+
+def test_lines_of_many_threads_are_all_written_and_another_comes_behind_those_before_it():
+    lines = Lines("development")
+    lines.stream = io.StringIO()
+
+    def write(thread):
+        for number in range(500):
+            lines.write("job_succeeded", "info", "jobs", {"by": thread, "number": number})
+
+    threads = [threading.Thread(target=write, args=[thread]) for thread in range(8)]
+    lines.begin()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    lines.emit(logging.LogRecord("shop", logging.ERROR, "shop.py", 1, "the shop is closed", None, None))
+
+    written = lines.stream.getvalue().splitlines()
+    assert written[-1] == "the shop is closed"
+    found = [json.loads(line) for line in written[:-1]]
+    for thread in range(8):
+        assert [line["number"] for line in found if line["by"] == thread] == list(range(500))
+
+
+def test_a_line_is_written_soon_though_nothing_comes_after_it():
+    lines = Lines("development")
+    lines.stream = io.StringIO()
+    lines.begin()
+    for number in range(3):
+        lines.write("job_succeeded", "info", "jobs", {"number": number})
+        deadline = time.monotonic() + 5
+        while f'"number": {number}' not in lines.stream.getvalue():
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
