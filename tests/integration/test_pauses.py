@@ -21,6 +21,9 @@ from workers.store.migrate import migrate
 SITE = Path(__file__).parent / "worker_site"
 DUTIFUL = Path(sys.executable).with_name("dutiful")
 OBEYED_SECONDS = 2
+PROOF = bool(os.environ.get("PROOF"))
+WAITING = 100_000 if PROOF else 500
+STATISTICS_SECONDS = 5  # so old may RabbitMQ's figures be
 
 
 @pytest.fixture
@@ -153,3 +156,34 @@ def test_a_job_of_an_actor_that_is_paused_while_it_waits_for_a_thread_does_not_b
         pauses.resume(connection, "actor", "slow")
     until(lambda: len([line for line in lines(ledger) if line.endswith("ended")]) == 40)
     assert len(set(lines(ledger))) == 80
+
+
+@pytest.mark.timeout(600 if PROOF else 120)
+def test_however_many_messages_wait_in_a_paused_queue_they_cause_no_traffic(
+    start, shop, store, environment, *, rabbitmq, management
+):
+    dutiful(environment, "queues", "pause", "shop", "shop", "--reason", "a move")
+    start()
+    shop.publish(*[envelope("good", n=n) for n in range(WAITING)])
+
+    before = sent_to_workers(management, rabbitmq)
+    time.sleep(2 * STATISTICS_SECONDS)
+    after = sent_to_workers(management, rabbitmq)
+
+    assert shop.count() == WAITING
+    assert sum(after.values()) - sum(before.values()) < 10_000, "a heartbeat and a look at each queue, and no message"
+
+
+def sent_to_workers(management, url):
+    """Bytes that RabbitMQ has sent on each connection of a worker, up to five seconds ago."""
+    until(lambda: len(_sent(management, url)) == 4, what="two processes have two connections each")
+    return _sent(management, url)
+
+
+def _sent(management, url):
+    found = management.get(f"/api/vhosts/{url.rpartition('/')[2]}/connections").raise_for_status().json()
+    return {
+        each["name"]: each["send_oct"]
+        for each in found
+        if each.get("client_properties", {}).get("connection_name", "").startswith("dutiful ")
+    }
