@@ -185,5 +185,5 @@ def _sent(management, url):
     return {
         each["name"]: each["send_oct"]
         for each in found
-        if each.get("client_properties", {}).get("connection_name", "").startswith("dutiful ")
+        if "send_oct" in each and each["client_properties"].get("connection_name", "").startswith("dutiful ")
     }
