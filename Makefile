@@ -35,7 +35,7 @@ check: $(STAMP) ## style, types, import rules, unit and contract tests: what to 
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -q -n 2 $(QUICK)
 
-test: $(STAMP) ## every test, real servers included, ten minutes at most (ALREADY= leaves folders out)
+test: $(STAMP) ## every test, real servers included; a quarter of an hour (ALREADY= leaves folders out)
 	$(BIN)/python -m pytest -q -n 4 --dist worksteal $(addprefix --ignore=,$(ALREADY))
 
 test-all-pythons: $(STAMP) ## unit and contract tests on each Python from 3.11 to 3.13 that is installed
