@@ -11,14 +11,13 @@ import pika
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from processes import ROOT, Queue, Worker, envelope, until
+from processes import ROOT, SHOP, envelope, until
 
 from workers.clock import utcnow
 from workers.store import pauses
 from workers.store.engine import begin, create_store_engine
 from workers.store.migrate import migrate
 
-SITE = Path(__file__).parent / "worker_site"
 DUTIFUL = Path(sys.executable).with_name("dutiful")
 OBEYED_SECONDS = 2
 PROOF = bool(os.environ.get("PROOF"))
@@ -27,38 +26,16 @@ STATISTICS_SECONDS = 5  # so old may RabbitMQ's figures be
 
 
 @pytest.fixture
-def ledger(tmp_path):
-    path = tmp_path / "ledger"
-    path.touch()
-    return path
-
-
-@pytest.fixture
-def environment(rabbitmq, tmp_path, ledger):
-    return {
-        "DUTIFUL_RABBITMQ__URL": rabbitmq,
-        "DUTIFUL_STORE__URL": f"sqlite:///{tmp_path}/store.db",
-        "SHOP_LEDGER": str(ledger),
-    }
-
-
-@pytest.fixture
-def start(environment, tmp_path):
+def start(start_worker):
+    """Start two processes of two threads, and wait until they are ready."""
     started = []
 
     def begin():
-        started.append(Worker(SITE, environment, tmp_path, "-p", "2", "-t", "2"))
+        started.append(start_worker("-p", "2", "-t", "2"))
         started[-1].wait_until_ready(2 * len(started))  # one log for all of them
         return started[-1]
 
-    yield begin
-    for worker in started:
-        worker.kill()
-
-
-@pytest.fixture
-def shop(rabbitmq):
-    return Queue(rabbitmq, "shop")
+    return begin
 
 
 @pytest.fixture
@@ -80,7 +57,7 @@ def consumers(url):
 
 def dutiful(environment, *words):
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("DUTIFUL_", "SITE_"))}
-    path = {"PYTHONPATH": f"{SITE}:{ROOT}"}
+    path = {"PYTHONPATH": f"{SHOP}:{ROOT}"}
     found = subprocess.run(
         [str(DUTIFUL), *words], env=kept | environment | path, capture_output=True, text=True, timeout=60, check=False
     )
