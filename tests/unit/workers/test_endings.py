@@ -58,7 +58,7 @@ def endings(engine):
     yield endings
     if endings._thread.is_alive():
         endings.stop()
-    assert "dutiful-endings" not in {thread.name for thread in threading.enumerate()}
+    assert not endings._thread.is_alive()
 
 
 @pytest.fixture
