@@ -36,7 +36,8 @@ from workers.store.engine import create_store_engine
 
 def build_middleware(chosen: Settings, engine: Engine) -> list[Middleware]:
     """The chain, outermost first: `before` hooks run from the top, `after` hooks from the bottom."""
-    time_limit = TimeLimit(limits_of(chosen))
+    limits = limits_of(chosen)
+    time_limit = TimeLimit(limits)
     return [
         JobMetrics(
             host=chosen.metrics.host,
@@ -63,7 +64,7 @@ def build_middleware(chosen: Settings, engine: Engine) -> list[Middleware]:
         Idempotency(engine),  # claims after the arguments are known to be good; records how the attempt ended
         Expiry(),
         OutboxRelay(engine),  # after it, because it has made the store ready
-        VitalSigns(engine, time_limit=chosen.worker.time_limit_seconds * 1000),  # as the relay, it has no part in jobs
+        VitalSigns(engine, limits),  # as the relay, it has no part in jobs
         Pauses(engine),  # nothing of what is paused begins
         Successors(engine),  # what follows from the job: stored by the above in the commit that marks it done
         Failures(  # decides how the attempt ended, and has its successor confirmed, before any of the above hears of it

@@ -10,6 +10,7 @@ from sqlalchemy import Engine
 
 from workers import exposition, health
 from workers.asking import Asking
+from workers.limits import Limits
 
 _LOOK_SECONDS: Final = 5.0
 _STOP_SECONDS: Final = 12.0
@@ -25,12 +26,12 @@ class VitalSigns(Middleware):
 
     Parameters:
       engine: the store's.
-      time_limit: milliseconds, of actors that state none.
+      limits: how long jobs may run.
     """
 
-    def __init__(self, engine: Engine, *, time_limit: float) -> None:
+    def __init__(self, engine: Engine, limits: Limits) -> None:
         self.engine = engine
-        self.time_limit = time_limit
+        self.limits = limits
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -81,8 +82,10 @@ class VitalSigns(Middleware):
     def _patience(self, broker: Broker, worker: Any) -> dict[str, float]:
         """How long each queue may stand still: as long as one of its jobs may run."""
         consumed = worker.consumer_whitelist or broker.get_declared_queues()
-        limits = {queue: self.time_limit for queue in consumed if queue in broker.get_declared_queues()}
-        for queue in limits:
-            own = [each.options.get("time_limit") for each in broker.actors.values() if each.queue_name == queue]
-            limits[queue] = max((limit or self.time_limit for limit in own), default=self.time_limit)
-        return {queue: limit / 1000 + _MARGIN_SECONDS for queue, limit in limits.items()}
+        longest = dict.fromkeys(consumed & broker.get_declared_queues(), 0.0)
+        for actor in broker.actors.values():
+            if actor.queue_name in longest:
+                soft, _ = self.limits.of(actor.options, {})
+                longest[actor.queue_name] = max(longest[actor.queue_name], soft)
+        default = self.limits.soft.total_seconds()
+        return {queue: (seconds or default) + _MARGIN_SECONDS for queue, seconds in longest.items()}
