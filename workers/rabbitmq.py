@@ -19,6 +19,7 @@ from workers.delivery import Delivery
 from workers.errors import AnotherStore, ConfigurationError
 from workers.parking import Parking
 from workers.transport import topology
+from workers.transport.connection import bound
 from workers.transport.intake import Intake
 from workers.transport.publisher import Publisher
 from workers.work_queue import WorkQueue
@@ -78,12 +79,7 @@ class DutifulBroker(Parking, RabbitmqBroker):
             me = weakref.ref(self)
             os.register_at_fork(after_in_child=lambda: _forget_the_parent(me()))
         self._hosts = self.parameters if isinstance(self.parameters, list) else [self.parameters]
-        for each in self._hosts:
-            each.heartbeat = heartbeat_seconds
-            each.socket_timeout = connect_timeout_seconds
-            each.stack_timeout = connect_timeout_seconds
-            each.blocked_connection_timeout = None  # each message has its deadline
-            each.tcp_options = {"TCP_USER_TIMEOUT": heartbeat_seconds * 1000}
+        bound(self._hosts, heartbeat_seconds=heartbeat_seconds, connect_timeout_seconds=connect_timeout_seconds)
 
     # Connections
 

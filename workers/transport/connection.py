@@ -9,13 +9,23 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any, Final
 
-from workers.transport.turns import Connection, Loop
+from .turns import Connection, Loop
 
 _log = logging.getLogger(__name__)
 
 _FIRST_PAUSE_SECONDS: Final = 0.2
 _LONGEST_PAUSE_SECONDS: Final = 10.0
 _CLOSE_SECONDS: Final = 5.0
+
+
+def bound(hosts: Sequence[Any], *, heartbeat_seconds: int, connect_timeout_seconds: int) -> None:
+    """Give each host its deadlines: no call to it waits for ever, and a silent cut is noticed."""
+    for each in hosts:
+        each.heartbeat = heartbeat_seconds
+        each.socket_timeout = connect_timeout_seconds
+        each.stack_timeout = connect_timeout_seconds
+        each.blocked_connection_timeout = None  # each message has its deadline
+        each.tcp_options = {"TCP_USER_TIMEOUT": heartbeat_seconds * 1000}
 
 
 class Link:

@@ -5,8 +5,8 @@ from typing import Final
 
 from pika import exceptions as amqp
 
-from workers.errors import AnotherStore, BrokerBlocked, ConfigurationError
-from workers.transport import topology
+from ..errors import AnotherStore, BrokerBlocked, ConfigurationError
+from . import topology
 
 _PRECONDITION_FAILED: Final = 406
 _NOT_ALLOWED: Final = (403, 530)
