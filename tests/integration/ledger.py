@@ -92,6 +92,11 @@ class Bank:
         """Where the keys are, for the message of a test that fails."""
         return [tuple(row) for row in self.rows("SELECT actor, state, count(*) FROM dutiful_keys GROUP BY 1, 2")]
 
+    def troubles(self):
+        """What the workers have said above the level of a note, for the message of a test that fails."""
+        lines = [line for worker in self.workers for line in worker.text().splitlines()]
+        return [line for line in lines if '"level": "info"' not in line]
+
     def close(self):
         for worker in self.workers:
             worker.kill()
