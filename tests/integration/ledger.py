@@ -15,7 +15,7 @@ from workers.store.migrate import migrate
 
 SITE = Path(__file__).parent / "ledger_site"
 EFFECTS = """
-    CREATE TABLE effects (run TEXT PRIMARY KEY, kind TEXT NOT NULL, n INTEGER NOT NULL, pid INTEGER NOT NULL,
+    CREATE TABLE effects (run TEXT PRIMARY KEY, kind TEXT NOT NULL, n INTEGER NOT NULL, command INTEGER NOT NULL,
                           attempt INTEGER NOT NULL, at DOUBLE PRECISION NOT NULL)
 """
 
@@ -53,11 +53,9 @@ class Bank:
 
     def kill(self, worker):
         """The worker process first; then what its command has left, which would only stop by itself."""
-        pid = worker.children()[0]
-        self.killed.add(pid)
-        os.kill(pid, signal.SIGKILL)
+        self.killed.add(worker.process.pid)
+        os.kill(worker.children()[0], signal.SIGKILL)
         worker.kill()
-        return pid
 
     def publish(self, messages):
         """Publish (actor, n) with a fresh id each, and each confirmed."""
