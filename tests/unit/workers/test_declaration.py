@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from workers import actor, current_job
 from workers.broker import setup_broker
 from workers.errors import ConfigurationError, ContractError
+from workers.transport import topology
 
 CARD = {"owner": "tests", "expects": "nothing", "rollback": "none"}
 setup_broker()
@@ -153,3 +154,15 @@ def test_a_timedelta_becomes_dramatiq_s_milliseconds():
 def test_an_option_that_no_middleware_knows_is_refused():
     with pytest.raises(ValueError, match="colour"):
         actor(**CARD, actor_name="colourful", colour="red")(lambda: None)
+
+
+@pytest.mark.parametrize("declare", [actor(**CARD, actor_name="é" * 121), dramatiq.actor(actor_name="é" * 121)])
+def test_an_actor_whose_messages_could_not_be_parked_is_refused(declare):
+    with pytest.raises(ConfigurationError, match=r"can.t be declared.*at most 240 bytes of UTF-8.*received 242 bytes"):
+        declare(lambda: None)
+
+
+def test_the_longest_name_of_an_actor_makes_the_longest_name_of_a_queue():
+    longest = actor(**CARD, actor_name="é" * 120)(lambda: None)
+
+    assert len(topology.parked_queue(longest.actor_name).encode()) == 255
