@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 # Keys that have no meaning without containers, each with the reason why leaving it out changes nothing.
 IGNORED = {
-    "build": "the checkout itself is what runs",
     "hostname": "a private node is named by the runner",
 }
 # Services that run in containers only, by image, each with the reason.
@@ -27,8 +26,9 @@ ONLY_IN_CONTAINERS = {
 }
 READ = {
     "image", "command", "environment", "depends_on", "healthcheck", "ports", "expose", "volumes", "restart",
-    "stop_grace_period", "stop_signal",
+    "stop_grace_period", "stop_signal", "working_dir", "build",
 }  # fmt: skip
+READ_BUILD = {"context", "dockerfile", "args"}  # of which only args matter: the checkout itself is what runs
 READ_HEALTHCHECK = {"test", "interval", "timeout", "retries", "start_period"}
 READ_TOP_LEVEL = {"name", "services", "volumes"}
 CONDITIONS = {"service_started", "service_healthy", "service_completed_successfully"}
@@ -76,6 +76,8 @@ class Service:
     restart: str
     stop_grace_seconds: float
     stop_signal: str
+    working_dir: str
+    build_arguments: dict[str, str]
 
 
 def read(path: Path, overrides: Mapping[str, Mapping[str, Any]] | None = None) -> dict[str, Service]:
@@ -139,6 +141,8 @@ def _service(name: str, body: dict[str, Any]) -> Service:
         restart=restart,
         stop_grace_seconds=seconds(body.get("stop_grace_period", "10s")),
         stop_signal=body.get("stop_signal", ""),
+        working_dir=body.get("working_dir", ""),
+        build_arguments=_build_arguments(name, body.get("build", {})),
     )
 
 
@@ -194,6 +198,11 @@ def _depends_on(name: str, entries: Mapping[str, Mapping[str, str]] | list[str])
                 received=condition,
             )
     return conditions
+
+
+def _build_arguments(name: str, body: dict[str, Any]) -> dict[str, str]:
+    _refuse_unknown(f"build of {name}", set(body), READ_BUILD)
+    return _environment(body.get("args", {}))
 
 
 def _healthcheck(name: str, body: dict[str, Any] | None) -> Healthcheck | None:
