@@ -82,7 +82,7 @@ class Service:
 
 def read(path: Path, overrides: Mapping[str, Mapping[str, Any]] | None = None) -> dict[str, Service]:
     """Return the services of a compose file; overrides are laid over it first, environments merged name by name."""
-    variables = {**_read_env_file(path.parent / ".env"), **os.environ}
+    variables = {**read_env_file(path.parent / ".env"), **os.environ}
     document = _interpolated(yaml.safe_load(path.read_text(encoding="utf-8")), variables)
     _refuse_unknown(path.name, {key for key in document if not key.startswith("x-")}, READ_TOP_LEVEL)
     services: dict[str, dict[str, Any]] = document["services"]
@@ -250,7 +250,8 @@ def _value(match: re.Match[str], variables: Mapping[str, str]) -> str:
     return (word or "") if value is None else value
 
 
-def _read_env_file(path: Path) -> dict[str, str]:
+def read_env_file(path: Path) -> dict[str, str]:
+    """Return the variables of a .env file; none where there is no file."""
     if not path.is_file():
         return {}
     lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
