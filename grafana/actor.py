@@ -54,6 +54,18 @@ def build() -> dashboard.Dashboard:
             *_quantiles("dutiful_job_total_seconds"),
         ),
         lines(
+            "Attempts that a job needed",
+            "To end well, or as a dead letter. Good: 1.",
+            "short",
+            *_quantiles("dutiful_job_attempts"),
+        ),
+        lines(
+            "Database calls",
+            "Statements of SQL in an attempt, 95 of 100. Good: as yesterday, however much data there is.",
+            "short",
+            (quantile(0.95, "dutiful_job_database_calls", by="actor", labels=_ANY), "{{actor}}"),
+        ),
+        lines(
             "Exceptions",
             "In five minutes, by class. Good: 0.",
             "short",

@@ -137,6 +137,11 @@ class Settings(Tree):
     environment: Literal["development", "staging", "production"] = Field(
         "development", description="is in logs, error reports and metrics"
     )
+    private_network: bool = Field(
+        default=False,
+        description="no stranger can listen between these processes, RabbitMQ and the store, nor reach /metrics, as "
+        "among containers of one host: `dutiful doctor` asks for no TLS there",
+    )
     revision: str = Field("", description="of the code that runs, such as a commit; it marks a deployment in metrics")
     rabbitmq: RabbitMQ = Field(default_factory=RabbitMQ)  # type: ignore[arg-type]  # every field has a default
     store: Store = Field(default_factory=Store)  # type: ignore[arg-type]

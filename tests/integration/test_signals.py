@@ -107,7 +107,7 @@ def start(environment, tmp_path):
 @pytest.fixture
 def scheduler(environment, ports, tmp_path):
     # Its ticks go to queues that no worker of this test reads.
-    environment |= {"DUTIFUL_METRICS__PORT": str(ports[4]), "PATH": "/usr/bin:/bin"}
+    environment |= {"DUTIFUL_METRICS__PORT": str(ports[4]), "DUTIFUL_REVISION": "two", "PATH": "/usr/bin:/bin"}
     with (tmp_path / "scheduler.log").open("wb") as log:
         process = subprocess.Popen([PERIODIQ, "scheduling"], cwd=ROOT, env=environment, stdout=log, stderr=log)
     yield process

@@ -8,7 +8,9 @@ import typer
 from dramatiq.errors import BrokerConnectionError
 
 from workers.cli.actors import actors
+from workers.cli.contracts import contracts
 from workers.cli.dead_letters import dead_letters
+from workers.cli.doctor import doctor
 from workers.cli.jobs import jobs
 from workers.cli.outbox import outbox
 from workers.cli.queues import queues
@@ -22,7 +24,9 @@ app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Look after dutiful's jobs."
 )
 app.add_typer(actors, name="actors")
+app.add_typer(contracts, name="contracts")
 app.add_typer(dead_letters, name="dead-letters")
+app.command("doctor")(doctor)
 app.add_typer(jobs, name="jobs")
 app.add_typer(outbox, name="outbox")
 app.add_typer(queues, name="queues")

@@ -92,21 +92,20 @@ class Acceptance:
           PublishError: it was not, or perhaps not, taken.
           StoreUnavailable: whether it came before can't be told; nothing was sent.
         """
-        order = body.parse(asked.body)
-        name = asked.actor.actor_name
+        order, name = body.parse(asked.body), asked.actor.actor_name
         fingerprint = arguments_hash(name, order.model_dump())
-        message_id = str(uuid.uuid4())
+        message_id = None
         if asked.idempotency_key is not None:
             parts = json.dumps([asked.token, asked.idempotency_key, fingerprint])
             message_id = str(uuid.uuid5(_NAMESPACE, parts))
         message, key = _message(asked, order, message_id)
         self.broker.refuse(message)
-        answer = Answer(json.dumps({"id": message_id, "key": key, "actor": name, "queue": message.queue_name}))
+        answer = Answer(json.dumps({"id": message.message_id, "key": key, "actor": name, "queue": message.queue_name}))
         delay = int(order.delay_seconds * 1000) or None
         if asked.idempotency_key is None:
-            self._publish(message, delay, repeatable=key not in {None, message_id})
+            self._publish(message, delay, repeatable=key not in {None, message.message_id})
             return answer
-        request = Request(asked.token, asked.idempotency_key, fingerprint, message_id, name, key)
+        request = Request(asked.token, asked.idempotency_key, fingerprint, message.message_id, name, key)
         return self._accept_once(request, message, delay, answer)
 
     def _accept_once(self, request: Request, message: Message[Any], delay: int | None, answer: Answer) -> Answer:
@@ -143,7 +142,7 @@ class Acceptance:
             _log.warning("the answer to a request could not be kept: %s", error)
 
 
-def _message(asked: Asked, order: Order, message_id: str) -> tuple[Message[Any], str | None]:
+def _message(asked: Asked, order: Order, message_id: str | None) -> tuple[Message[Any], str | None]:
     """The message that a request asks for, and its job's key, as this release of the actor has it.
 
     Raises:
@@ -155,11 +154,11 @@ def _message(asked: Asked, order: Order, message_id: str) -> tuple[Message[Any],
         options["traceparent"] = asked.traceparent
     if order.key is not None:
         options["key"] = checked_key(actor.actor_name, order.key)
-    if not isinstance(actor, Actor):
-        return actor.message_with_options(**options)._replace(message_id=message_id), order.key or message_id
-    message = actor.message_with_options(message_id=message_id, **options)
-    if actor.key is not None:
-        return message, order.key or _key(actor, order, message_id)
+    message = actor.message_with_options(**options)
+    if message_id is not None:
+        message = message._replace(message_id=message_id)
+    if not isinstance(actor, Actor) or actor.key is not None:
+        return message, order.key or _key(actor, order, message.message_id)
     if order.key is not None:
         raise ContractError(
             f"{actor.actor_name} takes no key",
@@ -169,8 +168,9 @@ def _message(asked: Asked, order: Order, message_id: str) -> tuple[Message[Any],
     return message, None
 
 
-def _key(actor: Actor[..., Any], order: Order, message_id: str) -> str:
-    if not isinstance(actor.key, KeyTemplate):
+def _key(actor: dramatiq.Actor[..., Any], order: Order, message_id: str) -> str:
+    """What the worker will work out."""
+    if not isinstance(actor, Actor) or not isinstance(actor.key, KeyTemplate):
         return message_id
     return actor.key(actor.contract.check((), order.arguments).values)
 
