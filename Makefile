@@ -8,7 +8,7 @@ QUICK := $(wildcard tests/unit tests/contract)
 STAMP := .run/setup.stamp
 SET_UP = "$$(deploy/setup/pick-python)" -m deploy.setup
 COMPILE = $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	--no-emit-find-links --no-header --extra jobs
+	--no-emit-find-links --no-header --extra jobs --extra gateway
 export PYTHON VENV YES BREAK KEEP POSTS RATE SECONDS REASON FIGURE
 
 .PHONY: help setup check test test-all-pythons proof dev demo rehearse release-check up down ps logs lock dashboards clean test-rabbitmq4

@@ -17,6 +17,7 @@ from workers.cli.queues import queues
 from workers.cli.schedules import schedules
 from workers.cli.status import status
 from workers.cli.store import store
+from workers.cli.tokens import tokens
 from workers.errors import BrokerUnreachable, DutifulError
 
 app = typer.Typer(
@@ -32,6 +33,7 @@ app.add_typer(queues, name="queues")
 app.add_typer(schedules, name="schedules")
 app.command("status")(status)
 app.add_typer(store, name="store")
+app.add_typer(tokens, name="tokens")
 
 
 def main() -> NoReturn:
