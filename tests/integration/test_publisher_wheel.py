@@ -4,13 +4,11 @@ import json
 import os
 import subprocess
 import sys
-import venv
 
 import pika
 import pytest
-from processes import ROOT, Queue
-
-from workers.transport import topology
+from processes import ROOT
+from publisher_wheel import declared, environment_with_the_wheel
 
 SERVICE = """
 import asyncio, os, sys, threading
@@ -83,26 +81,13 @@ COUNT = 3 + 100 + 3000 + 200 + 1
 
 @pytest.fixture(scope="module")
 def bare(tmp_path_factory):
-    """A bare environment with the wheel and what it asks for: its Python."""
-    folder = tmp_path_factory.mktemp("bare")
-    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
-    subprocess.run(build, cwd=ROOT / "deploy/publisher", check=True, capture_output=True, timeout=60)
-    (wheel,) = folder.glob("dutiful_publisher-*.whl")
-    venv.create(folder / "venv", with_pip=False)
-    python = folder / "venv/bin/python"
-    install = [sys.executable, "-m", "uv", "pip", "install", "-q", "--python", str(python), str(wheel)]
-    subprocess.run(install, check=True, capture_output=True, timeout=120)
-    return python
+    """The Python of a bare environment with the wheel and what it asks for."""
+    return environment_with_the_wheel(tmp_path_factory.mktemp("bare")) / "python"
 
 
 @pytest.fixture
 def content(rabbitmq):
-    """The vhost with the queue of the contract, and nobody who reads it."""
-    with pika.BlockingConnection(pika.URLParameters(rabbitmq)) as connection:
-        channel = connection.channel()
-        topology.declare_vhost(channel)
-        topology.declare_queue(channel, "content")
-    return Queue(rabbitmq, "content")
+    return declared(rabbitmq, "content")
 
 
 @pytest.fixture

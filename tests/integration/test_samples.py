@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from functools import partial
@@ -12,6 +11,7 @@ import pika
 import pytest
 from processes import ROOT, Queue, Worker, unset, until
 from sqlalchemy import create_engine, text
+from tools import install_amqplib, require
 
 SITE = Path(__file__).parent / "outbox_site"
 SAMPLES = [json.loads(path.read_text()) for path in sorted((ROOT / "tests/contract/samples").glob("*.json"))]
@@ -126,18 +126,7 @@ def publish_with_curl(rabbitmq, management, **_):
 
 
 def publish_from_node(rabbitmq, tmp_path, **_):
-    install = [
-        "npm",
-        "install",
-        "--no-audit",
-        "--no-fund",
-        "--fetch-retries=0",
-        "--fetch-timeout=20000",
-        "amqplib@0.10",
-    ]
-    installed = subprocess.run(install, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)
-    if installed.returncode:
-        pytest.skip(f"amqplib can't be installed: {installed.stderr[-200:]}")
+    install_amqplib(tmp_path)
     command = ["node", "-e", NODE]
     subprocess.run(command, cwd=tmp_path, env=os.environ | {"URL": rabbitmq}, check=True, timeout=60)
 
@@ -154,9 +143,7 @@ WAYS = {"curl": publish_with_curl, "node": publish_from_node}
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("way", ["curl", "node"])
 def test_the_same_job_has_one_key_whoever_publishes_it(way, worker, keys, store, given):
-    missing = [command for command in ({"curl": ["curl"], "node": ["node", "npm"]}[way]) if not shutil.which(command)]
-    if missing:
-        pytest.skip(f"{', '.join(missing)} is not installed")
+    require(way)
     publish_from_python(**given)
     until(lambda: worker.events("job_succeeded"))
     WAYS[way](**given)

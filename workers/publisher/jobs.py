@@ -1,5 +1,6 @@
 """A job, as a publisher makes it: checked before it is sent, and the same each time it is sent."""
 
+import json
 import time
 import uuid
 from collections.abc import Mapping
@@ -48,6 +49,16 @@ class Job:
     def key(self) -> str | None:
         """The key that was given."""
         return self.options.get("key")
+
+    def outbox_row(self) -> dict[str, str | int | None]:
+        """The columns of a row in `dutiful_publisher_outbox`, for a service that sends with its own commit."""
+        return {
+            "message_id": self.message_id,
+            "queue": self.queue_name,
+            "body": self.body.decode(),
+            "headers": json.dumps(wire.properties(self).headers),
+            "delay_ms": None if self.delay is None else self.delay // timedelta(milliseconds=1),
+        }
 
 
 class Workshop:
