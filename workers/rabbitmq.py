@@ -6,18 +6,21 @@ import time
 import weakref
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any, Final, cast
 
 from dramatiq import Worker
 from dramatiq.brokers.rabbitmq import RabbitmqBroker
 from dramatiq.common import iter_queue, q_name
 from dramatiq.errors import ConnectionClosed
+from pika import SSLOptions
 
 from workers.asking import DECLARE_SECONDS
 from workers.consumer import RabbitmqConsumer
 from workers.delivery import Delivery
 from workers.errors import AnotherStore, ConfigurationError
 from workers.parking import Parking
+from workers.tls import client_context
 from workers.transport import topology
 from workers.transport.intake import Intake
 from workers.transport.publisher import Publisher
@@ -39,6 +42,7 @@ class DutifulBroker(Parking, RabbitmqBroker):
       connect_timeout_seconds: the longest that one try to connect may take.
       publish_timeout_seconds: by when a message must be confirmed.
       max_message_bytes: a larger message is refused.
+      ca_path: the authorities that may sign RabbitMQ's certificate; None: those that this system trusts.
     """
 
     def __init__(
@@ -50,6 +54,7 @@ class DutifulBroker(Parking, RabbitmqBroker):
         connect_timeout_seconds: int = 5,
         publish_timeout_seconds: int = 10,
         max_message_bytes: int = 1_048_576,
+        ca_path: Path | None = None,
         **options: Any,
     ) -> None:
         if not confirm_delivery or max_priority is not None:
@@ -77,6 +82,7 @@ class DutifulBroker(Parking, RabbitmqBroker):
         if hasattr(os, "register_at_fork"):
             me = weakref.ref(self)
             os.register_at_fork(after_in_child=lambda: _forget_the_parent(me()))
+        self.ca_path = ca_path
         self._hosts = self.parameters if isinstance(self.parameters, list) else [self.parameters]
         for each in self._hosts:
             each.heartbeat = heartbeat_seconds
@@ -84,6 +90,8 @@ class DutifulBroker(Parking, RabbitmqBroker):
             each.stack_timeout = connect_timeout_seconds
             each.blocked_connection_timeout = None  # each message has its deadline
             each.tcp_options = {"TCP_USER_TIMEOUT": heartbeat_seconds * 1000}
+            if each.ssl_options is not None:
+                each.ssl_options = SSLOptions(client_context(ca_path), each.host)
 
     # Connections
 
