@@ -127,6 +127,15 @@ class Logs(Group):
     success_lines: bool = Field(default=True, description="one line for each job that succeeded")
 
 
+class Gateway(Group):
+    """HTTP for other services."""
+
+    package: str = Field("actors", description="the package whose jobs it accepts")
+    threads: int = Field(
+        32, ge=1, le=256, description="requests that publish at the same time; four times as many wait, others get 503"
+    )
+
+
 class Sentry(Group):
     """Error reports."""
 
@@ -153,6 +162,7 @@ class Settings(Tree):
     retries: Retries = Field(default_factory=Retries)  # type: ignore[arg-type]
     metrics: Metrics = Field(default_factory=Metrics)  # type: ignore[arg-type]
     logs: Logs = Field(default_factory=Logs)  # type: ignore[arg-type]
+    gateway: Gateway = Field(default_factory=Gateway)  # type: ignore[arg-type]
     sentry: Sentry = Field(default_factory=Sentry)  # type: ignore[arg-type]
 
     @model_validator(mode="after")
