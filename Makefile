@@ -8,7 +8,7 @@ QUICK := $(wildcard tests/unit tests/contract)
 STAMP := .run/setup.stamp
 SET_UP = "$$(deploy/setup/pick-python)" -m deploy.setup
 LOCKED = --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header
-COMPILE = $(BIN)/uv pip compile -q $(LOCKED) --extra jobs
+COMPILE = $(BIN)/uv pip compile -q $(LOCKED) --extra jobs --extra gateway
 export PYTHON VENV YES BREAK KEEP POSTS RATE SECONDS REASON FIGURE
 
 .PHONY: help setup check test test-all-pythons proof dev demo rehearse release-check env up down ps logs lock dashboards clean test-rabbitmq4

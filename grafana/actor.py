@@ -5,7 +5,7 @@ from __future__ import annotations
 from grafana_foundation_sdk.builders import dashboard
 
 from grafana.frame import frame
-from grafana.panels import gauge, happened, lines, quantile, rate, rows
+from grafana.panels import gauge, happened, lines, quantile, rate, rows, share
 
 _OWN = 'queue=~"$queue",actor=~"$actor"'
 _ANY = 'actor=~"$actor"'
@@ -52,6 +52,22 @@ def build() -> dashboard.Dashboard:
             "Retries and delays included. Good: wait and run time together.",
             "s",
             *_quantiles("dutiful_job_total_seconds"),
+        ),
+        lines(
+            "Attempts that a job needed",
+            "To end well, or as a dead letter: on average, and 99 of 100 at most. Good: 1.",
+            "short",
+            (
+                share(*(f"sum({rate(f'dutiful_job_attempts_{part}{{{_OWN}}}')})" for part in ("sum", "count"))),
+                "average",
+            ),
+            (quantile(0.99, "dutiful_job_attempts", labels=_OWN), "p99"),
+        ),
+        lines(
+            "Database calls",
+            "Statements of SQL in an attempt, 95 of 100. Good: as yesterday, however much data there is.",
+            "short",
+            (quantile(0.95, "dutiful_job_database_calls", by="actor", labels=_ANY), "{{actor}}"),
         ),
         lines(
             "Exceptions",

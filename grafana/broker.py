@@ -5,7 +5,7 @@ from __future__ import annotations
 from grafana_foundation_sdk.builders import dashboard
 
 from grafana.frame import frame
-from grafana.panels import GREEN, ORANGE, RED, gauge, lines, number, quantile, rate
+from grafana.panels import GREEN, ORANGE, RED, gauge, happened, lines, number, quantile, rate
 
 _WORK = '{queue!~"dutiful[.].+|.+[.]XQ"}'
 
@@ -81,7 +81,7 @@ def _rabbitmq() -> list:
         ),
         lines(
             "Connections lost",
-            "Or not made, by what they are for. Good: 0.",
+            "Or not made, by what they are for; send: messages that were not confirmed. Good: 0.",
             "ops",
             (f"sum by (operation) ({rate('dutiful_broker_errors_total')}) or vector(0)", "{{operation}}"),
         ),
@@ -91,6 +91,12 @@ def _rabbitmq() -> list:
             "ops",
             (f"sum({rate('dutiful_stale_settlements_total')}) or vector(0)", "stale"),
         ),
+        lines(
+            "Counted under _other",
+            "In five minutes: there were too many names of actors or exceptions. Good: 0.",
+            "short",
+            (f"sum by (label) ({happened('dutiful_label_overflows_total')}) or vector(0)", "{{label}}"),
+        ),
     ]
 
 
@@ -98,9 +104,10 @@ def _store() -> list:
     return [
         lines(
             "Store: time to answer",
-            "One small question every five seconds. Good: milliseconds.",
+            "99 of 100: a small question (look), keys of jobs that begin (claim), how jobs ended (end). "
+            "Good: milliseconds.",
             "s",
-            *[(quantile(level, "dutiful_store_seconds", window="5m"), f"p{level * 100:.0f}") for level in (0.5, 0.99)],
+            (quantile(0.99, "dutiful_store_seconds", by="operation", window="5m"), "{{operation}}"),
         ),
         lines(
             "Outbox: rows",

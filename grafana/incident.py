@@ -188,28 +188,36 @@ def _workers() -> list:
             "Schedules",
             "Seconds until each schedule is due next. Good: above 0; below, the tick waits for RabbitMQ or the store.",
             "s",
-            "min by (schedule) (dutiful_schedule_next_due_timestamp_seconds) - time()",
+            f"min by (schedule) ({gauge('dutiful_schedule_next_due_timestamp_seconds')}) - time()",
         ),
         rows(
             "Schedules: last success",
             "Seconds since the job of a tick succeeded. Good: below its period.",
             "s",
-            "(time() - (max by (schedule) (dutiful_schedule_last_succeeded_timestamp_seconds) > 0)) or vector(0)",
+            f"(time() - (max by (schedule) ({gauge('dutiful_schedule_last_succeeded_timestamp_seconds')}) > 0))"
+            " or vector(0)",
         ),
         rows(
             "Schedules: last tick",
             "Seconds since the due time of the last tick that is published. Good: below its period.",
             "s",
-            "(time() - (max by (schedule) (dutiful_schedule_last_published_timestamp_seconds) > 0)) or vector(0)",
+            f"(time() - (max by (schedule) ({gauge('dutiful_schedule_last_published_timestamp_seconds')}) > 0))"
+            " or vector(0)",
         ),
         lines(
             "Ticks left out",
             "By why, in five minutes. Good: 0, or as the schedules say.",
             "short",
             (
-                "sum by (schedule, why) (increase(dutiful_schedule_skipped_total[5m])) or vector(0)",
+                f"sum by (schedule, why) ({happened('dutiful_schedule_skipped_total')}) or vector(0)",
                 "{{schedule}} {{why}}",
             ),
+        ),
+        rows(
+            "Schedules: owners",
+            "Who answers for each schedule, and the actor that it runs. Good: one line a schedule.",
+            "short",
+            "max by (schedule, actor, owner) (dutiful_schedule_info)",
         ),
         number(
             "Paused",

@@ -1,6 +1,8 @@
 """A scheduler's metrics are defined here; every scheduler of a timetable shows the same gauges."""
 
-from prometheus_client import Counter, Gauge
+from prometheus_client import PROCESS_COLLECTOR, CollectorRegistry, Counter, Gauge, generate_latest
+
+from workers.metrics import broker_errors, build_info, jobs_enqueued
 
 schedule_last_published = Gauge(
     "dutiful_schedule_last_published_timestamp_seconds",
@@ -25,3 +27,27 @@ schedule_skipped = Counter(
     "Due times left out by this scheduler, as their schedule says: missed, overlap or paused.",
     ["schedule", "why"],
 )
+schedule_info = Gauge(
+    "dutiful_schedule_info", "One for each schedule: its actor, and who answers for it.", ["schedule", "actor", "owner"]
+)
+
+
+def text() -> bytes:
+    """What is true of a scheduler, as Prometheus reads it: nothing of a worker's store, threads or jobs."""
+    return generate_latest(_REGISTRY)
+
+
+_REGISTRY = CollectorRegistry()
+for _collector in (
+    PROCESS_COLLECTOR,
+    build_info,
+    jobs_enqueued,
+    broker_errors,
+    schedule_info,
+    schedule_last_published,
+    schedule_last_succeeded,
+    schedule_next_due,
+    schedule_interval,
+    schedule_skipped,
+):
+    _REGISTRY.register(_collector)

@@ -10,18 +10,21 @@ import signal
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
 from types import FrameType
 from typing import Any, Final, NoReturn, cast
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
+from scheduling import metrics
 from scheduling.checkins import CheckIns
 from scheduling.schedule import Schedule, check_names
 from scheduling.ticks import TickEngine
 from workers import adoption, exposition, logs
 from workers.errors import AnotherStore, DutifulError
 from workers.job_broker import JobBroker
+from workers.metrics import build_info
 from workers.rabbitmq import DutifulBroker
 from workers.settings import settings
 
@@ -159,7 +162,8 @@ def install(broker: JobBroker, timetable: Sequence[Schedule]) -> None:
     dsn = chosen.sentry.dsn.get_secret_value() if chosen.sentry.dsn else None
     engine = TickEngine(broker.store, timetable, checkins=CheckIns(dsn, chosen.environment))
     port = _PORT if chosen.metrics.port is None else chosen.metrics.port
-    exposition.server(chosen.metrics.host, port, engine.problems)
+    build_info.labels(version("dutiful"), chosen.revision, chosen.environment).set(1)
+    exposition.server(chosen.metrics.host, port, metrics.text, engine.problems)
     # Not declared, as an actor would be: it has no queue, and no worker may ever see it.
     broker.actors[_STAND_IN] = StandIn(broker, engine, stop)  # type: ignore[assignment]
     _log.info("scheduler_started", schedules={schedule.name: str(schedule.when) for schedule in timetable})

@@ -63,7 +63,8 @@ class TickEngine:
         self._waiting: set[_Id] = set()  # recorded, not yet published, as the last call left it
         self._problems = ["the timetable has not been looked at yet"]
         self._looked_at = time.monotonic()
-        for name in self._schedules:
+        for name, schedule in self._schedules.items():
+            metrics.schedule_info.labels(name, schedule.actor.actor_name, schedule.owner).set(1)
             for why in ticks.SKIPPED:
                 metrics.schedule_skipped.labels(name, why)
 

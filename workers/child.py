@@ -10,6 +10,7 @@ import signal
 import traceback
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from types import FrameType
 from typing import Any, Final, NoReturn
@@ -21,6 +22,7 @@ from dramatiq.middleware import AsyncIO
 from workers import post_mortem
 from workers.children import SIGNALS, Answer, Task
 from workers.current import enter
+from workers.database_calls import count_database_calls
 from workers.delivery import Delivery
 from workers.logs import subject
 from workers.middleware.arguments import CheckedArguments
@@ -73,6 +75,7 @@ def serve(line: Connection, lifeline: Connection, modules: Sequence[str]) -> NoR
             middleware.after_process_boot(broker)
         if isinstance(middleware, AsyncIO):
             middleware.before_worker_boot(broker, None)  # type: ignore[no-untyped-call]
+    count_database_calls()
     with suppress(EOFError, OSError):
         line.send("ready")
         while True:
@@ -112,7 +115,8 @@ def _run(broker: Broker, task: Task, interrupts: _Interrupts) -> Answer:
         enter(None)
         subject.set(None)
     job = delivery.job
-    return Answer(result, error, ended=job is not None and job.ended, unsent=job is not None and job.unsent)
+    ended, unsent = (job.ended, job.unsent) if job is not None else (False, False)
+    return Answer(result, error, ended=ended, unsent=unsent, database_calls=delivery.database_calls)
 
 
 def _prepare(broker: Broker, delivery: Delivery, task: Task) -> None:
@@ -151,7 +155,7 @@ def _written(answer: Answer) -> bytes:
         return pickle.dumps(answer)
     except Exception:  # noqa: BLE001  pickle raises whatever an object's own methods do
         unsent = Unsent(type(answer.result).__name__)
-        return pickle.dumps(Answer(unsent, answer.error, ended=answer.ended, unsent=answer.unsent))
+        return pickle.dumps(replace(answer, result=unsent))
 
 
 def _travels(value: Any) -> bool:

@@ -61,12 +61,14 @@ class Answer:
       error: what it raised, as its class, its arguments and what it carries; None: it returned.
       ended: its transaction() has committed, so that it is done.
       unsent: a commit has stored messages that are to be sent.
+      database_calls: how many statements of SQL it has sent.
     """
 
     result: Any
     error: tuple[type[BaseException], tuple[Any, ...], dict[str, Any]] | None
     ended: bool
     unsent: bool
+    database_calls: int
 
 
 class Child:

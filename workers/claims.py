@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
@@ -10,7 +11,7 @@ from typing import Final
 from sqlalchemy import Engine
 
 from workers.delivery import Delivery, Outcome
-from workers.endings import Endings
+from workers.endings import Endings, store_took
 from workers.errors import ClaimLost, KeyInHand, StoreUnavailable
 from workers.job import Job
 from workers.store import batches
@@ -72,6 +73,7 @@ class Claims:
         asking = [each for each in deliveries if self._reserve(each)]
         if not asking:
             return
+        asked = time.monotonic()
         try:
             with begin(relaxed(self._engine)) as connection:  # a claim that is lost harms nobody
                 requests = [_request(each) for each in asking]
@@ -84,6 +86,7 @@ class Claims:
             for each in asking:
                 each.refusal = error
             return
+        store_took("claim", time.monotonic() - asked)
         for each, claim in zip(asking, claims, strict=True):
             self._claimed(each, claim)
 

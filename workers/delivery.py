@@ -68,6 +68,7 @@ class Delivery(MessageProxy):
       began: when the attempt began, by the monotonic clock, in seconds.
       took: how long it ran, in seconds, once it has ended.
       counted: the metrics have seen it begin.
+      database_calls: how many statements of SQL the job has sent.
     """
 
     def __init__(self, message: Any, *, redelivered: bool = False, arrival: Any = None, consumer: Any = None) -> None:
@@ -96,6 +97,7 @@ class Delivery(MessageProxy):
         self.began = 0.0
         self.took = 0.0
         self.counted = False
+        self.database_calls = 0
 
     @property
     def attempt(self) -> int:

@@ -101,6 +101,7 @@ class Endings:
     def _record(self, endings: Sequence[Ending]) -> Sequence[Exception | None]:
         failing = False
         while True:
+            asked = time.monotonic()
             try:
                 found = self._record_now(endings)
             except StoreUnavailable as error:
@@ -111,6 +112,7 @@ class Endings:
                 failing = True
                 self._stopping.wait(_PROBE_SECONDS)
             else:
+                store_took("end", time.monotonic() - asked)
                 if failing:
                     _log.warning("endings recorded again")
                 return found
@@ -137,3 +139,10 @@ class Endings:
         except Exception as error:  # noqa: BLE001  without this thread no job of this process would ever end
             _log.exception("an ending could not be recorded; its message is handed back")
             return error
+
+
+def store_took(operation: str, seconds: float) -> None:
+    """Show how long the store took."""
+    from workers import metrics  # noqa: PLC0415  not before share()
+
+    metrics.store_seconds.labels(operation).note(seconds)

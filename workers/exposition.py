@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from workers import health
+from workers.merging import Merging
 from workers.store import processes
 
 _BEAT_SECONDS: Final = 1.0
@@ -140,12 +141,13 @@ def serve_workers() -> int:
     chosen = settings().metrics
     parent = os.getppid()
     directory = chosen.directory or default_directory(parent)
-    share(directory)
+    directory.mkdir(parents=True, exist_ok=True)
     clear_left_behind()
     leaving = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: leaving.set())
     port = chosen.port if chosen.port is not None else 9191
-    server(chosen.host, port, lambda: worker_problems(directory), lambda: standstill(directory))
+    merging = Merging(directory)
+    server(chosen.host, port, merging.text, lambda: worker_problems(directory), lambda: standstill(directory))
     # Without its parent it leaves as well: another one will want the port.
     while os.getppid() == parent and not (leaving.is_set() and not _beating(directory)):
         time.sleep(_POLL_SECONDS)
@@ -161,11 +163,16 @@ def _beating(directory: Path) -> bool:
 
 
 def server(
-    host: str, port: int, problems: Callable[[], list[str]], progress: Callable[[], list[str]] | None = None
+    host: str,
+    port: int,
+    metrics: Callable[[], bytes],
+    problems: Callable[[], list[str]],
+    progress: Callable[[], list[str]] | None = None,
 ) -> ThreadingHTTPServer:
     """Serve /metrics and /health, /health/live and /health/progress in a thread of its own.
 
     Parameters:
+      metrics: as Prometheus reads them.
       problems: why this isn't ready; asked at each /health.
       progress: why work that waits doesn't get on; asked at each /health/progress. None: as `problems`.
 
@@ -178,7 +185,7 @@ def server(
 
         def do_GET(self) -> None:  # http.server's name
             if self.path == "/metrics":
-                self._answer(200, _metrics(), "text/plain; version=0.0.4; charset=utf-8")
+                self._answer(200, metrics(), "text/plain; version=0.0.4; charset=utf-8")
             elif self.path == "/health/live":
                 self._answer(200, b'{"ok": true}', "application/json")
             elif self.path in {"/health", "/health/progress"}:
@@ -232,14 +239,3 @@ def _taken(host: str, port: int, error: OSError) -> int:
         "metrics can't be served on %s:%d (%s); set DUTIFUL_METRICS__PORT to a free port", host, port, error.strerror
     )
     return _EXIT_PORT_TAKEN
-
-
-def _metrics() -> bytes:
-    from prometheus_client import REGISTRY, CollectorRegistry, generate_latest  # noqa: PLC0415  after share()
-    from prometheus_client.multiprocess import MultiProcessCollector  # noqa: PLC0415
-
-    if not is_shared():
-        return generate_latest(REGISTRY)
-    registry = CollectorRegistry()
-    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    return generate_latest(registry)

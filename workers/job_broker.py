@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from typing import Any, Final
 
+import dramatiq
 from dramatiq import Message
 from dramatiq.errors import ActorNotFound
 from sqlalchemy import Engine
@@ -14,13 +15,15 @@ from workers.clock import utcnow
 from workers.current import running_job
 from workers.declaration import Actor
 from workers.delivery import Carried, Delivery
-from workers.errors import ContractError
+from workers.errors import ConfigurationError, ContractError
 from workers.event_loop import refuse_to_block_an_event_loop
 from workers.hooks import HookedBroker
 from workers.limits import Limits
+from workers.transport import topology
 
 _UNKNOWN_ACTOR_PATIENCE: Final = timedelta(minutes=10)
 _LONGEST_STEP_SECONDS: Final = 60
+_SHOWN: Final = 40
 
 
 class JobBroker(HookedBroker):
@@ -35,6 +38,21 @@ class JobBroker(HookedBroker):
     store: Engine
     store_id: str | None = None
     limits: Limits = Limits()
+
+    def declare_actor(self, actor: dramatiq.Actor[..., Any]) -> None:
+        """Make an actor known to this process.
+
+        Raises:
+          ConfigurationError: its name is too long for the queue in which its messages wait while it is paused.
+        """
+        size = len(actor.actor_name.encode(errors="replace"))
+        if size > topology.LONGEST_ACTOR:
+            raise ConfigurationError(
+                f"actor {actor.actor_name[:_SHOWN]}… can't be declared: its name is part of a queue's",
+                expected=f"actor_name of at most {topology.LONGEST_ACTOR} bytes of UTF-8",
+                received=f"{size} bytes",
+            )
+        super().declare_actor(actor)
 
     def is_short(self, queue: str) -> bool:
         """Whether every job of a queue is declared as short."""

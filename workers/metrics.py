@@ -8,6 +8,8 @@ from prometheus_client import Counter, Gauge
 from workers.histogram import Histogram
 
 _JOB = ["queue", "actor"]
+_TRIES = (1, 2, 3, 5, 8, 13)
+_CALLS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900, 3600)
 
 jobs_enqueued = Counter("dutiful_jobs_enqueued_total", "Messages that were sent and confirmed.", _JOB)
@@ -23,6 +25,13 @@ jobs_dead_lettered = Counter("dutiful_jobs_dead_lettered_total", "Jobs that beca
 job_duration = Histogram("dutiful_job_duration_seconds", "How long attempts ran.", _JOB, buckets=_SECONDS)
 job_wait = Histogram("dutiful_job_wait_seconds", "From sending a job to its first attempt.", _JOB, buckets=_SECONDS)
 job_total = Histogram("dutiful_job_total_seconds", "From sending a job to its end.", _JOB, buckets=_SECONDS)
+# In no registry: prometheus_client takes it for the counter of attempts, whose name is longer by _total.
+attempts_needed = Histogram(
+    "dutiful_job_attempts", "How many attempts jobs needed to end.", _JOB, buckets=_TRIES, registry=None
+)
+database_calls = Histogram(
+    "dutiful_job_database_calls", "Statements of SQL that an attempt has sent.", ["actor"], buckets=_CALLS
+)
 jobs_running = Gauge("dutiful_jobs_running", "Attempts that run now.", _JOB, multiprocess_mode="livesum")
 jobs_longest_running = Gauge(
     "dutiful_jobs_longest_running_seconds", "How long the longest attempt has run.", _JOB, multiprocess_mode="livemax"
@@ -44,6 +53,9 @@ outbox_relayed = Counter("dutiful_outbox_relayed_total", "Messages of an outbox 
 outbox_failures = Counter(
     "dutiful_outbox_failures_total", "Messages of an outbox that were not published: set_aside or not_taken.", ["why"]
 )
+label_overflows = Counter(
+    "dutiful_label_overflows_total", "Counts that went under _other: there were too many names.", ["label"]
+)
 queue_prefetch = Gauge(
     "dutiful_queue_prefetch", "Messages that a worker process fetches ahead.", ["queue"], multiprocess_mode="max"
 )
@@ -61,7 +73,7 @@ broker_blocked = Gauge(
     "dutiful_broker_blocked", "Whether RabbitMQ takes no messages from a process.", multiprocess_mode="livemax"
 )
 broker_errors = Counter(
-    "dutiful_broker_errors_total", "Connections that were lost, or could not be made.", ["operation"]
+    "dutiful_broker_errors_total", "Connections and messages that RabbitMQ did not take or keep.", ["operation"]
 )
 stale_settlements = Counter(
     "dutiful_stale_settlements_total", "Messages that ended on a channel that was gone; they come again."

@@ -125,7 +125,13 @@ class Sending(JobBroker):
         self._wait(again)
 
     def _wait(self, post: Post) -> None:
-        post.wait(self.publish_timeout_seconds + 1)
+        try:
+            post.wait(self.publish_timeout_seconds + 1)
+        except QueueMissing:
+            raise  # RabbitMQ is well, and mostly it is declared and sent again
+        except PublishError:
+            _count_failure()
+            raise
 
     def _ensure_before_publishing(self, queue: str) -> None:
         if queue not in self.queues:
@@ -134,4 +140,11 @@ class Sending(JobBroker):
             try:
                 self._ensure_queue(queue, self.publish_timeout_seconds)
             except ConnectionClosed as error:
+                _count_failure()
                 raise self.publisher.unreachable() from error
+
+
+def _count_failure() -> None:
+    from workers import metrics  # noqa: PLC0415  not before share()
+
+    metrics.broker_errors.labels("send").inc()

@@ -114,6 +114,15 @@ class Logs(Group):
     success_lines: bool = Field(default=True, description="one line for each job that succeeded")
 
 
+class Gateway(Group):
+    """HTTP for other services."""
+
+    package: str = Field("actors", description="the package whose jobs it accepts")
+    threads: int = Field(
+        32, ge=1, le=256, description="requests that publish at the same time; four times as many wait, others get 503"
+    )
+
+
 class Sentry(Group):
     """Error reports."""
 
@@ -128,6 +137,11 @@ class Settings(Tree):
     environment: Literal["development", "staging", "production"] = Field(
         "development", description="is in logs, error reports and metrics"
     )
+    private_network: bool = Field(
+        default=False,
+        description="no stranger can listen between these processes, RabbitMQ and the store, nor reach /metrics, as "
+        "among containers of one host: `dutiful doctor` asks for no TLS there",
+    )
     revision: str = Field("", description="of the code that runs, such as a commit; it marks a deployment in metrics")
     rabbitmq: RabbitMQ = Field(default_factory=RabbitMQ)  # type: ignore[arg-type]  # every field has a default
     store: Store = Field(default_factory=Store)  # type: ignore[arg-type]
@@ -135,6 +149,7 @@ class Settings(Tree):
     retries: Retries = Field(default_factory=Retries)  # type: ignore[arg-type]
     metrics: Metrics = Field(default_factory=Metrics)  # type: ignore[arg-type]
     logs: Logs = Field(default_factory=Logs)  # type: ignore[arg-type]
+    gateway: Gateway = Field(default_factory=Gateway)  # type: ignore[arg-type]
     sentry: Sentry = Field(default_factory=Sentry)  # type: ignore[arg-type]
 
     @model_validator(mode="after")

@@ -64,7 +64,7 @@ class VitalSigns:
         self._asked_at, self._problem = 0.0, ""
         metrics.worker_threads.set(threads)
         metrics.worker_start_time.set(time.time())
-        for operation in self._lost:
+        for operation in (*self._lost, "send"):
             metrics.broker_errors.labels(operation)
 
     def look(self) -> Signs:
@@ -107,7 +107,7 @@ class VitalSigns:
         except (DutifulError, SQLAlchemyError) as error:
             self._problem = " ".join(str(error).split())
         else:
-            metrics.store_seconds.labels("look").observe(time.monotonic() - self._asked_at)
+            metrics.store_seconds.labels("look").note(time.monotonic() - self._asked_at)
 
     def _look_at_queue(self, queue: str) -> list[str]:
         oldest = self.broker.intake.waiting_since(queue)

@@ -22,6 +22,7 @@ PAGES = (
     ("worker's metrics", "worker", 9191, "/metrics"),
     ("scheduler's metrics", "scheduler", 9192, "/metrics"),
     ("the other's metrics", "scheduler-2", 9192, "/metrics"),
+    ("gateway", "gateway", 8000, "/health"),
     ("Prometheus", "prometheus", 9090, "/"),
     ("Alertmanager", "alertmanager", 9093, "/"),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from deploy.prometheus.recordings import FAILED, OWNER_OF_ACTOR, OWNER_OF_QUEUE, SLOW
+from deploy.prometheus.recordings import FAILED, OWNER_OF_ACTOR, OWNER_OF_QUEUE, OWNER_OF_SCHEDULE, SLOW
 from deploy.prometheus.thresholds import DASHBOARDS, RUNBOOKS, Thresholds
 
 OPERATIONS = "operations"
@@ -25,7 +25,7 @@ class Alert:
       summary: what is wrong, in a sentence without a number.
       description: the numbers.
       dashboard: where to look first.
-      owner_by: queue or actor, whose owner is told; nothing: operations.
+      owner_by: queue, actor or schedule, whose owner is told; nothing: operations.
       keeps: for how long it goes on after it has ended, so that it doesn't flap.
       labels: more labels.
     """
@@ -43,7 +43,8 @@ class Alert:
 
     def rule(self) -> dict[str, Any]:
         """Return it as Prometheus reads it."""
-        variables = f"?var-{self.owner_by}={{{{ $labels.{self.owner_by} }}}}" if self.owner_by else ""
+        chosen = self.owner_by in {"queue", "actor"}  # what a dashboard lets people choose by
+        variables = f"?var-{self.owner_by}={{{{ $labels.{self.owner_by} }}}}" if chosen else ""
         owner = {} if self.owner_by else {"owner": OPERATIONS}
         return {
             "alert": self.name,
@@ -63,7 +64,7 @@ class Alert:
 def _with_owner(expr: str, by: str) -> str:
     if not by:
         return expr
-    record = {"queue": OWNER_OF_QUEUE, "actor": OWNER_OF_ACTOR}[by]
+    record = {"queue": OWNER_OF_QUEUE, "actor": OWNER_OF_ACTOR, "schedule": OWNER_OF_SCHEDULE}[by]
     return f"({expr})\n  * on ({by}) group_left (owner) {record}"
 
 
@@ -205,6 +206,7 @@ def _schedules(chosen: Thresholds) -> list[Alert]:
             severity="page",
             summary="The schedule {{ $labels.schedule }} is late.",
             description="It was due {{ $value | humanizeDuration }} ago, and its job is not published.",
+            owner_by="schedule",
         ),
         Alert(
             name="DutifulScheduleFailing",
@@ -215,6 +217,7 @@ def _schedules(chosen: Thresholds) -> list[Alert]:
             severity="ticket",
             summary="The jobs of the schedule {{ $labels.schedule }} don't succeed.",
             description="Its last success was {{ $value | humanizeDuration }} ago.",
+            owner_by="schedule",
         ),
         Alert(
             name="DutifulSchedulerAbsent",

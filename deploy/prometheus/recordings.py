@@ -8,6 +8,7 @@ FAILED = "queue:dutiful_failed:ratio_rate{}"
 SLOW = "queue:dutiful_slow:ratio_rate{}"
 OWNER_OF_QUEUE = "queue:dutiful_owner:info"
 OWNER_OF_ACTOR = "actor:dutiful_owner:info"
+OWNER_OF_SCHEDULE = "schedule:dutiful_owner:info"
 SLOW_WINDOWS = ("5m", "1h")
 
 
@@ -36,9 +37,13 @@ def recordings(chosen: Thresholds) -> list[dict[str, str]]:
         {
             "record": f"{label}:dutiful_owner:info",
             "expr": f"topk by ({label}) (1, max by ({label}, owner)\n"
-            f"  (max_over_time(timestamp(dutiful_actor_info)[1d:5m]))) > bool 0",
+            f"  (max_over_time(timestamp({info})[1d:5m]))) > bool 0",
         }
-        for label in ("queue", "actor")
+        for label, info in (
+            ("queue", "dutiful_actor_info"),
+            ("actor", "dutiful_actor_info"),
+            ("schedule", "dutiful_schedule_info"),
+        )
     ]
     return found
 

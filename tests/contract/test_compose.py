@@ -31,7 +31,7 @@ from workers.store.engine import create_store_engine
 ROOT = Path(__file__).parents[2]
 SERVICES = compose.read(COMPOSE_FILE, own=dict.fromkeys(passwords.needed(COMPOSE_FILE), "secret"))
 METRICS = {"worker": 9191, "scheduler": 9192}
-PARTS = ("migrate", *METRICS)
+PARTS = ("migrate", "gateway", *METRICS)
 # After the command's own timeout Dramatiq still closes its connections, and the parent looks once a second.
 LEAVING = timedelta(seconds=5)
 
@@ -247,7 +247,7 @@ def scrapes():
 
 
 def test_prometheus_watches_every_service_that_serves_metrics_and_names_it_as_the_code_does():
-    served = {name for name in BUILT if "DUTIFUL_METRICS__PORT" in SERVICES[name].environment}
+    served = {name for name in BUILT if SERVICES[name].ports}
     jobs = {job["job_name"] for job in scrapes()}
 
     assert served <= {target.partition(":")[0] for target in targets()}

@@ -294,6 +294,9 @@ def test_the_command_line_says_what_runs_and_what_is_wrong(tmp_path):
     assert refused.stderr.startswith("error: the local stack does not answer; expected one that runs")
 
 
+OUTER = ("worker", "scheduler", "scheduler-2", "gateway", "prometheus", "alertmanager")
+
+
 def health_of(stack, names):
     return {name: each["health"] for name, each in stack.status().items() if name in names}
 
@@ -306,11 +309,11 @@ def test_the_health_check_of_a_service_that_stands_still_turns_red_and_green_aga
     declared = compose.read(COMPOSE_FILE, own=dict.fromkeys(passwords.needed(COMPOSE_FILE), "x"))
     servers = {"DUTIFUL_RABBITMQ__URL": rabbitmq, "DUTIFUL_STORE__URL": postgres}
     changes = {name: {"healthcheck": impatient(service)} for name, service in declared.items() if service.healthcheck}
-    for name in ("migrate", "worker", "scheduler", "scheduler-2"):
+    for name in ("migrate", "worker", "scheduler", "scheduler-2", "gateway"):
         needs = {} if name == "migrate" else {"migrate": {"condition": "service_completed_successfully"}}
         changes.setdefault(name, {}).update(environment=servers, depends_on=needs)
     running = stack(services=[*changes], overrides=changes)
-    for names in (("worker", "scheduler", "scheduler-2", "prometheus", "alertmanager"), ("rabbitmq", "postgres")):
+    for names in (OUTER, ("rabbitmq", "postgres")):
         frozen = [pid for name in names for pid in processes.marked(f"{running.run_folder}#{name}")]
         try:
             for pid in frozen:

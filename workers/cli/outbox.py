@@ -86,6 +86,8 @@ def relay_outbox(
 
 def _run(relay: "Relay") -> None:
     """Relay until a signal comes."""
+    from prometheus_client import generate_latest  # noqa: PLC0415
+
     from workers.exposition import server  # noqa: PLC0415
     from workers.middleware.outbox_relay import measure  # noqa: PLC0415
     from workers.settings import settings  # noqa: PLC0415
@@ -96,7 +98,7 @@ def _run(relay: "Relay") -> None:
         signal.signal(number, lambda *_: stopping.set())
     chosen = settings().metrics
     if chosen.port is not None:
-        server(chosen.host, chosen.port, lambda: [relay.trouble] if relay.trouble else [])
+        server(chosen.host, chosen.port, generate_latest, lambda: [relay.trouble] if relay.trouble else [])
         threading.Thread(target=measure, args=(relay, stopping), name="dutiful-outbox-depth", daemon=True).start()
     relay.run(stopping)
 

@@ -98,6 +98,7 @@ class Isolation(Middleware):
             raise
         children.give_back(child)
         job.ended, job.unsent = answer.ended, job.unsent or answer.unsent
+        message.database_calls += answer.database_calls
         if answer.error is not None:
             raise rebuilt(*answer.error)
         return answer.result

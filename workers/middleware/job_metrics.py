@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from dramatiq import Broker, Message, Middleware
 
 from workers import exposition
+from workers.database_calls import count_database_calls
 from workers.declaration import Actor
 from workers.delivery import Delivery
 from workers.job_broker import JobBroker
@@ -55,6 +56,7 @@ class JobMetrics(Middleware):
         exposition.share(self.directory or exposition.default_directory(os.getppid()))
         from workers import metrics  # noqa: PLC0415  not before share()
 
+        count_database_calls()
         metrics.build_info.labels(version("dutiful"), self.revision, self.environment).set(1)
         for actor in broker.actors.values():
             owner = actor.card.owner if isinstance(actor, Actor) else ""
@@ -104,7 +106,7 @@ class JobMetrics(Middleware):
     def ended(self, broker: Broker, message: Delivery) -> None:
         """Count how it ended."""
         assert message.outcome is not None  # noqa: S101  what has no outcome has not ended
-        self.counters.of(message.queue_name, message.actor_name).ended(message.outcome, message.took, _age(message))
+        self.counters.of(message.queue_name, message.actor_name).ended(message, message.outcome, _age(message))
         self.counters.add_up_now_and_then()
 
 

@@ -52,6 +52,9 @@ def parked_queue(actor: str) -> str:
     return f"dutiful.parked.{actor}"
 
 
+LONGEST_ACTOR: Final = LONGEST_WORD - len(parked_queue(""))
+
+
 def declare_parked(channel: Any, actor: str, **options: Any) -> None:
     """Declare it. Doing it again changes nothing.
 

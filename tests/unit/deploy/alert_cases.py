@@ -28,6 +28,10 @@ def info(queue, owner="team", actor="a", instance="w1", values="1x600"):
     return {f'dutiful_actor_info{{actor="{actor}",queue="{queue}",owner="{owner}",instance="{instance}"}}': values}
 
 
+def schedule(name, owner="team", instance="s1", values="1x600"):
+    return {f'dutiful_schedule_info{{schedule="{name}",actor="a",owner="{owner}",instance="{instance}"}}': values}
+
+
 def ended(queue, dead, succeeded, instance="w1"):
     """Counters of ended jobs."""
     name = f'dutiful_jobs_finished_total{{queue="{queue}",actor="a",instance="{instance}",outcome='
@@ -241,20 +245,27 @@ CASES = [
     ),
     Case(
         "DutifulScheduleLate",
-        "one schedule waits, seen by two schedulers",
+        "one schedule waits, seen by two schedulers, of which the newer knows another owner",
         {
-            'dutiful_schedule_next_due_timestamp_seconds{schedule="nightly",instance="s1"}': "0x10 900x20",
-            'dutiful_schedule_next_due_timestamp_seconds{schedule="nightly",instance="s2"}': "0x10 900x20",
-            'dutiful_schedule_next_due_timestamp_seconds{schedule="hourly",instance="s1"}': "3600x30",
+            **schedule("nightly", owner="former", values="1x2 _x40"),
+            **schedule("nightly", instance="s2"),
+            **schedule("hourly"),
+            'dutiful_schedule_next_due_timestamp_seconds{schedule="nightly",instance="s1"}': "600x20 1500x20",
+            'dutiful_schedule_next_due_timestamp_seconds{schedule="nightly",instance="s2"}': "600x20 1500x20",
+            'dutiful_schedule_next_due_timestamp_seconds{schedule="hourly",instance="s1"}': "3600x40",
         },
-        {5: [({"schedule": "nightly"}, "It was due 5m 0s ago, and its job is not published.")]},
-        (2, 14),
+        {15: [({"schedule": "nightly", "owner": "team"}, "It was due 5m 0s ago, and its job is not published.")]},
+        (12, 24),
     ),
     Case(
         "DutifulScheduleFailing",
         "one schedule fails, then succeeds; others never began, are paused, or do well",
         {
             **paused("schedule", "paused"),
+            **schedule("minutely"),
+            **schedule("never"),
+            **schedule("paused"),
+            **schedule("well"),
             'dutiful_schedule_last_succeeded_timestamp_seconds{schedule="minutely",instance="s1"}': "60x15 900+60x20",
             'dutiful_schedule_last_succeeded_timestamp_seconds{schedule="minutely",instance="s2"}': "60x15 900+60x20",
             'dutiful_schedule_last_succeeded_timestamp_seconds{schedule="never",instance="s1"}': "0x40",
@@ -265,7 +276,7 @@ CASES = [
                 for name in ("minutely", "never", "paused", "well")
             },
         },
-        {10: [({"schedule": "minutely"}, "Its last success was 9m 0s ago.")]},
+        {10: [({"schedule": "minutely", "owner": "team"}, "Its last success was 9m 0s ago.")]},
         (8, 25),
     ),
     Case(

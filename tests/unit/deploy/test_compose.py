@@ -28,7 +28,7 @@ def read(tmp_path: Path, text: str, **overrides):
 
 def test_the_projects_own_compose_file_is_understood():
     services = compose.read(COMPOSE_FILE, own=OWN)
-    ours = ["rabbitmq", "postgres", "migrate", "worker", "scheduler", "scheduler-2"]
+    ours = ["rabbitmq", "postgres", "migrate", "worker", "scheduler", "scheduler-2", "gateway"]
     assert compose.enabled(services, {}) == ours
     assert compose.enabled(services, {"COMPOSE_PROFILES": "monitoring"}) == [*ours, "prometheus", "alertmanager"]
     assert services["worker"].depends_on == {
@@ -39,7 +39,7 @@ def test_the_projects_own_compose_file_is_understood():
 
 def test_every_port_of_the_projects_own_compose_file_is_published_on_loopback_only():
     ports = re.findall(r"^ +- (\S+:\d+:\d+)", COMPOSE_FILE.read_text(), flags=re.MULTILINE)
-    assert len(ports) == 10
+    assert len(ports) == 11
     assert all(port.startswith("127.0.0.1:") for port in ports)
 
 

@@ -1,4 +1,9 @@
-"""Cron agrees with a walk over every minute of nine years, and with croniter where both mean the same."""
+"""Cron agrees with a walk over every minute of nine years, and with croniter where both mean the same.
+
+PROOF=1 compares all, zone after zone. One zone alone:
+
+    PROOF=1 pytest tests/unit/scheduling/test_cron_oracle.py -k Kathmandu
+"""
 
 import calendar
 import os

@@ -1,5 +1,6 @@
 """@actor."""
 
+import uuid
 from datetime import timedelta
 
 import dramatiq
@@ -9,6 +10,7 @@ from pydantic import BaseModel
 from workers import actor, current_job
 from workers.broker import setup_broker
 from workers.errors import ConfigurationError, ContractError
+from workers.transport import topology
 
 CARD = {"owner": "tests", "expects": "nothing", "rollback": "none"}
 setup_broker()
@@ -122,6 +124,15 @@ def test_a_message_may_bring_its_own_id_and_key(jobs):
     assert message.options["key"] == "my-key"
 
 
+def test_an_id_is_a_uuid_that_begins_with_its_time():
+    messages = [declared.message(event={"name": "a"}) for _ in range(1000)]
+
+    ids = [uuid.UUID(message.message_id) for message in messages]
+    assert len(set(ids)) == len(ids)
+    assert {(each.version, each.variant) for each in ids} == {(7, uuid.RFC_4122)}
+    assert [each.int >> 80 for each in ids] == [message.message_timestamp for message in messages]
+
+
 @pytest.mark.parametrize("missing", list(CARD))
 def test_a_job_card_is_said_in_full(missing):
     with pytest.raises(ConfigurationError, match=missing):
@@ -143,3 +154,15 @@ def test_a_timedelta_becomes_dramatiq_s_milliseconds():
 def test_an_option_that_no_middleware_knows_is_refused():
     with pytest.raises(ValueError, match="colour"):
         actor(**CARD, actor_name="colourful", colour="red")(lambda: None)
+
+
+@pytest.mark.parametrize("declare", [actor(**CARD, actor_name="é" * 121), dramatiq.actor(actor_name="é" * 121)])
+def test_an_actor_whose_messages_could_not_be_parked_is_refused(declare):
+    with pytest.raises(ConfigurationError, match=r"can.t be declared.*at most 240 bytes of UTF-8.*received 242 bytes"):
+        declare(lambda: None)
+
+
+def test_the_longest_name_of_an_actor_makes_the_longest_name_of_a_queue():
+    longest = actor(**CARD, actor_name="é" * 120)(lambda: None)
+
+    assert len(topology.parked_queue(longest.actor_name).encode()) == 255

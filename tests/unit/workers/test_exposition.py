@@ -11,6 +11,7 @@ import time
 import dramatiq
 import httpx
 import pytest
+from prometheus_client import generate_latest
 
 from workers import exposition
 from workers.memory import MemoryBroker
@@ -38,7 +39,7 @@ def serve(monkeypatch):
     made = []
 
     def start(problems=list):
-        made.append(exposition.server("127.0.0.1", 0, problems))
+        made.append(exposition.server("127.0.0.1", 0, generate_latest, problems))
         return f"http://127.0.0.1:{made[-1].server_port}"
 
     yield start
@@ -152,7 +153,7 @@ def test_a_taken_port_ends_with_status_64_and_names_the_setting(monkeypatch, cap
         port = taken.getsockname()[1]
 
         with pytest.raises(SystemExit) as ended, caplog.at_level(logging.CRITICAL):
-            exposition.server("127.0.0.1", port, list)
+            exposition.server("127.0.0.1", port, generate_latest, list)
 
     assert ended.value.code == 64
     assert f"127.0.0.1:{port}" in caplog.text
@@ -167,7 +168,7 @@ def test_a_port_that_is_given_up_meanwhile_is_taken():
     leaving = threading.Timer(0.5, taken.close)
     leaving.start()
 
-    made = exposition.server("127.0.0.1", port, list)
+    made = exposition.server("127.0.0.1", port, generate_latest, list)
 
     try:
         assert httpx.get(f"http://127.0.0.1:{port}/health").status_code == 200
