@@ -40,9 +40,9 @@ class BulkSending(Sending):
             posts = []
             for message in batch:
                 JobBroker.refuse(self, message)  # its size is that of the body which is made next
+                self.emit_before("enqueue", message, delay)  # it may write into the message
                 post = self.post(message, delay)
                 self.refuse_too_large(message.actor_name, len(post.body))
-                self.emit_before("enqueue", message, delay)
                 self._ensure_before_publishing(q_name(message.queue_name))
                 posts.append(post)
             self.publisher.publish(posts)

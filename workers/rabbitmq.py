@@ -6,6 +6,7 @@ import time
 import weakref
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any, Final, cast
 
 from dramatiq import Worker
@@ -40,6 +41,7 @@ class DutifulBroker(Parking, RabbitmqBroker):
       connect_timeout_seconds: the longest that one try to connect may take.
       publish_timeout_seconds: by when a message must be confirmed.
       max_message_bytes: a larger message is refused.
+      ca_path: the authorities that may sign RabbitMQ's certificate; None: those that this system trusts.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class DutifulBroker(Parking, RabbitmqBroker):
         connect_timeout_seconds: int = 5,
         publish_timeout_seconds: int = 10,
         max_message_bytes: int = 1_048_576,
+        ca_path: Path | None = None,
         **options: Any,
     ) -> None:
         if not confirm_delivery or max_priority is not None:
@@ -78,8 +81,14 @@ class DutifulBroker(Parking, RabbitmqBroker):
         if hasattr(os, "register_at_fork"):
             me = weakref.ref(self)
             os.register_at_fork(after_in_child=lambda: _forget_the_parent(me()))
+        self.ca_path = ca_path
         self._hosts = self.parameters if isinstance(self.parameters, list) else [self.parameters]
-        bound(self._hosts, heartbeat_seconds=heartbeat_seconds, connect_timeout_seconds=connect_timeout_seconds)
+        bound(
+            self._hosts,
+            heartbeat_seconds=heartbeat_seconds,
+            connect_timeout_seconds=connect_timeout_seconds,
+            ca_path=ca_path,
+        )
 
     # Connections
 

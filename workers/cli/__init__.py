@@ -45,8 +45,11 @@ def main() -> NoReturn:
     try:
         app(standalone_mode=True)
     except BrokerConnectionError as error:
+        from workers.transport.refusal import distrusted  # noqa: PLC0415  only what a command uses is loaded
+
         _refuse(
-            BrokerUnreachable(
+            distrusted(error)
+            or BrokerUnreachable(
                 "RabbitMQ can't be reached", expected="a broker at DUTIFUL_RABBITMQ__URL", received=str(error)
             )
         )

@@ -104,7 +104,8 @@ def with_store(act: Callable[[Any], Any]) -> Any:
     from workers.settings import settings  # noqa: PLC0415
     from workers.store.engine import create_store_engine  # noqa: PLC0415
 
-    engine = create_store_engine(settings().store.url.get_secret_value())
+    chosen = settings().store
+    engine = create_store_engine(chosen.url.get_secret_value(), ca_path=chosen.ca_path)
     try:
         return act(engine)
     finally:

@@ -91,7 +91,7 @@ class Publisher:
 
     def unreachable(self) -> BrokerUnreachable:
         """The error that says why there is no connection."""
-        return BrokerUnreachable(
+        return refusal.distrusted(self._reason) or BrokerUnreachable(
             "RabbitMQ can't be reached, so nothing was sent",
             expected="a broker at DUTIFUL_RABBITMQ__URL",
             received=repr(self._reason) if self._reason else "no connection before the deadline",
@@ -151,7 +151,7 @@ class Publisher:
         self._forget(reason)
         self._round += 1
         self._check(self._round)  # an error on this thread may have taken the next one with it
-        if isinstance(reason, _HOPELESS):
+        if isinstance(reason, _HOPELESS) or refusal.distrusted(reason):
             questions, self._questions = self._questions, []
             for question in questions:
                 question.fail(reason)
