@@ -20,11 +20,10 @@ from workers.event_loop import refuse_to_block_an_event_loop
 from workers.hooks import HookedBroker
 from workers.job import Job
 from workers.limits import Limits
+from workers.rollout import next_look
 from workers.traces import stamp
 from workers.transport import topology
 
-_UNKNOWN_ACTOR_PATIENCE: Final = timedelta(minutes=10)
-_LONGEST_STEP_SECONDS: Final = 60
 _SHOWN: Final = 40
 
 
@@ -180,13 +179,10 @@ class JobBroker(HookedBroker):
         try:
             self.get_actor(delivery.actor_name)
         except ActorNotFound as error:
-            # A rolling deploy: another worker knows it already, or will soon.
-            deferrals = delivery.options.get("deferrals", 0)
-            first = delivery.options.get("first_deferred_at")
-            waited = utcnow().timestamp() - first / 1000 if first else 0
-            if waited > _UNKNOWN_ACTOR_PATIENCE.total_seconds():
+            delay = next_look(delivery.options)  # another worker knows it already, or will soon
+            if delay is None:
                 self.bury(delivery, post_mortem.headers("unknown_actor", error, message=delivery))
             else:
-                self.put_back(delivery, timedelta(seconds=min(2**deferrals, _LONGEST_STEP_SECONDS)))
+                self.put_back(delivery, delay)
             return True
         return False

@@ -16,6 +16,7 @@ APP_ID: Final = "dutiful"
 # our option in memory → header on the wire
 HEADERS: Final = {
     "key": "dutiful-key",
+    "contract": "dutiful-contract",
     "attempt": "dutiful-attempt",
     "generation": "dutiful-generation",
     "replay_of": "dutiful-replay-of",

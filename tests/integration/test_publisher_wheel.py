@@ -129,11 +129,13 @@ def test_a_service_publishes_from_threads_forks_and_a_loop_beside_packages_of_th
     )
 
     assert (done.returncode, done.stdout) == (0, "published 1\n"), done.stderr
+    contract = json.loads((ROOT / "docs/contracts/content.import_feed.json").read_text())
     assert content.count() in {COUNT, COUNT - 1}  # one comes a tenth of a second later
     with pika.BlockingConnection(pika.URLParameters(content.url)) as connection:
         _, properties, body = connection.channel().basic_get("content", auto_ack=True)
     assert (properties.app_id, properties.delivery_mode) == ("shop", 2)
     assert properties.headers["dutiful-key"] == "first"
+    assert properties.headers["dutiful-contract"] == contract["x-dutiful"]["version"]
     assert json.loads(body)["kwargs"] == {"source": "first.ndjson"}
 
 

@@ -14,11 +14,13 @@ from urllib.request import Request, urlopen
 
 import pika
 import pytest
+from gateway import Gateway, add_token
 from processes import ROOT, unset, until
 from publisher_wheel import declared, environment_with_the_wheel
 from tools import require
 
 from deploy.local import ports
+from workers.publisher import KnownContracts
 
 PAGE = (ROOT / "docs/publishing.md").read_text()
 FILES = dict(re.findall(r"^```\w+ title=(\S+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))
@@ -184,44 +186,20 @@ def test_node(run, content, service):
     assert "nobody has declared the queue nowhere" in missing.stderr
 
 
-def test_http(run, content, service, tmp_path):
+def test_http(run, content, tmp_path):
     require("curl")
-    (port,) = ports.choose(1)
-    gateway = {
-        "DUTIFUL_RABBITMQ__URL": content.url,
-        "DUTIFUL_STORE__URL": f"sqlite:///{tmp_path}/store.db",
-        "PYTHONPATH": str(ROOT),
-    }
-    run(PROGRAMS / "dutiful", "store", "migrate", **gateway)
-    added = run(PROGRAMS / "dutiful", "tokens", "add", "shop", "--actor", "content.import_feed", **gateway)
-    token = next(line.strip() for line in reversed(added.splitlines()) if line.strip())
-    with (tmp_path / "log").open("wb") as log:
-        command = [PROGRAMS / "uvicorn", "workers.gateway:create_app", "--factory", "--port", str(port)]
-        server = subprocess.Popen(command, cwd=tmp_path, env=unset() | gateway, stdout=log, stderr=log)
-    asked = {"GATEWAY": f"http://127.0.0.1:{port}", "TOKEN": token}
+    store = f"sqlite:///{tmp_path}/store.db"
+    settings = {"DUTIFUL_RABBITMQ__URL": content.url, "DUTIFUL_STORE__URL": store}
+    token = add_token(store, "shop", "content.import_feed")
+    gateway = Gateway(settings, tmp_path, package="actors")
+    asked = {"GATEWAY": gateway.url, "TOKEN": token}
     try:
-        until(lambda: is_ready(asked["GATEWAY"]), what=(tmp_path / "log").read_text())
+        gateway.wait_until_ready()
         first, second = (json.loads(run("sh", "order.sh", **asked)) for _ in range(2))
-        contracts = run(
-            sys.executable,
-            "-c",
-            "import os; from workers.publisher import KnownContracts as K; "
-            "print(K.from_gateway(os.environ['GATEWAY'], os.environ['TOKEN']).contract('content.import_feed').queue)",
-            **asked,
-            PYTHONPATH=str(ROOT),
-        )
+        contracts = KnownContracts.from_gateway(gateway.url, token)
     finally:
-        server.terminate()
-        server.wait(timeout=30)
+        gateway.kill()
 
     assert first["id"] == second["id"]
-    assert contracts == "content\n"
+    assert contracts.contract("content.import_feed").queue == "content"
     assert [each[0] for each in taken(content)] == [NIGHTLY]
-
-
-def is_ready(url):
-    try:
-        with urlopen(f"{url}/health", timeout=5) as answer:
-            return answer.status == 200
-    except OSError:
-        return False

@@ -1,13 +1,17 @@
 """CheckedArguments lets no job run whose arguments break its contract."""
 
+from typing import Any
+
 from dramatiq import Broker, Middleware
 
 from workers.contracts import arguments_hash
 from workers.declaration import Actor
 from workers.delivery import Delivery
-from workers.errors import ContractError
+from workers.errors import ContractError, Deferred
 from workers.groups import join_group
 from workers.keys import KeyTemplate, checked_key
+from workers.rollout import next_look
+from workers.schemas import schema, version_of
 
 
 class CheckedArguments(Middleware):
@@ -21,7 +25,7 @@ class CheckedArguments(Middleware):
         for delivery in deliveries:
             try:
                 self._check(broker, delivery)
-            except ContractError as error:
+            except (ContractError, Deferred) as error:
                 delivery.refusal = error
 
     def _check(self, broker: Broker, message: Delivery) -> None:
@@ -35,7 +39,7 @@ class CheckedArguments(Middleware):
             job.arguments_hash = arguments_hash(actor.actor_name, {"args": list(message.args), **message.kwargs})
             return
         wire = actor.contract.bind(message.args, message.kwargs)
-        arguments = actor.contract.accept(wire)
+        arguments = self._accepted(actor, message, wire)
         job.validated(arguments)
         checked_key(actor.actor_name, message.message_id)  # it is stored beside the key, or with what the job sends
         if actor.key is None:
@@ -48,3 +52,15 @@ class CheckedArguments(Middleware):
             job.key = actor.key(arguments)
         else:
             job.key = message.message_id
+
+    def _accepted(self, actor: Actor[..., Any], message: Delivery, wire: dict[str, Any]) -> dict[str, Any]:
+        """The arguments; where another version of the contract was meant, a worker of that version may take them."""
+        try:
+            return actor.contract.accept(wire)
+        except ContractError as error:
+            meant = message.options.get("contract")
+            delay = next_look(message.options)
+            if meant is None or delay is None or meant == version_of(schema(actor)):
+                raise
+            what = f"a job of {actor.actor_name} was made for another contract"
+            raise Deferred(what, why="other_contract", delay=delay, received=f"version {meant}") from error

@@ -112,6 +112,7 @@ class Workshop:
             )
         options = {
             "key": _checked_key(actor, key),
+            "contract": contract.version if contract is not None else None,
             "traceparent": traceparent or traceparent_of_now(),
             "expires_in": None if expires_in is None else int(expires_in.total_seconds() * 1000),
         }

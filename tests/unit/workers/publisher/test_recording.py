@@ -29,7 +29,8 @@ def test_a_job_is_a_message_that_a_worker_reads(publisher):
     properties = envelope.properties(job)
     read = envelope.decode(job.body, properties.headers)
     assert (read.actor_name, read.queue_name, read.kwargs) == ("content.import_feed", "content", FEED)
-    assert read.options == {"key": "nightly", "expires_in": 3_600_000}
+    version = CONTRACTS.contract("content.import_feed").version
+    assert read.options == {"key": "nightly", "expires_in": 3_600_000, "contract": version}
     assert read.message_id == job.message_id
     assert publisher.jobs == [job]
 
