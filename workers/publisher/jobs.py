@@ -4,8 +4,9 @@ import json
 import time
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Final
 
 from pydantic_core import PydanticSerializationError, to_jsonable_python
@@ -32,6 +33,7 @@ class Job:
       message_timestamp: milliseconds since 1970.
       delay: how long RabbitMQ keeps it back; None: not at all.
       is_repeatable: a second copy would not run twice. Unknown without a key and without a contract, so False there.
+      body: the message as JSON, the same each time.
     """
 
     actor_name: str
@@ -137,13 +139,18 @@ class Workshop:
                 expected=f"at most {self._max_message_bytes} bytes: send a reference instead of the data",
                 received=f"{len(body)} bytes",
             )
-        object.__setattr__(job, "body", body)  # the only moment at which it is not there yet
-        return job
+        if b"NaN" in body or b"Infinity" in body:
+            json.loads(body, parse_constant=partial(_refuse_constant, job.actor_name))  # a text may have that word
+        return replace(job, body=body)
+
+
+def _refuse_constant(actor: str, word: str) -> None:
+    raise ContractError(f"the arguments of {actor} can't be written as JSON", expected="numbers", received=word)
 
 
 def _as_json(actor: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
     try:
-        found = to_jsonable_python(dict(arguments), inf_nan_mode="constants")
+        found = to_jsonable_python(dict(arguments))
     except (PydanticSerializationError, ValueError, RecursionError) as error:
         raise ContractError(
             f"the arguments of {actor} can't be written as JSON", expected="JSON types", received=str(error)

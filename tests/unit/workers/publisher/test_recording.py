@@ -81,6 +81,14 @@ def test_arguments_that_nest_too_deep_are_refused():
         RecordingPublisher().publish("ship", {"order": deep}, queue="shipping")
 
 
+def test_what_json_has_no_word_for_is_refused():
+    publisher = RecordingPublisher()
+    publisher.publish("ship", {"note": "NaN Infinity"}, queue="shipping")
+
+    with pytest.raises(ContractError, match="received NaN"):
+        publisher.publish("ship", {"weights": [float("nan")]}, queue="shipping")
+
+
 def test_a_moment_becomes_a_delay_and_the_past_is_now(publisher):
     soon = publisher.job("content.import_feed", FEED, at=datetime.now(UTC) + timedelta(minutes=5))
     past = publisher.job("content.import_feed", FEED, at=datetime(2020, 1, 1, tzinfo=UTC))
