@@ -1,16 +1,15 @@
 """The publisher of other services where links and brokers fail: it ends in time, and says what is known."""
 
 import asyncio
-import threading
 import time
 from contextlib import contextmanager
 
 import pika
 import pytest
 from node import memory_alarm
-from processes import Queue, until
+from processes import until
 
-from workers.errors import BrokerBlocked, BrokerUnreachable, PublishError, PublishUnconfirmed
+from workers.errors import BrokerBlocked, BrokerUnreachable, PublishUnconfirmed
 from workers.publisher import AsyncPublisher, Publisher
 from workers.transport import topology
 
@@ -91,42 +90,6 @@ def test_a_broker_that_refuses_is_named_with_its_address(publisher, proxy):
 
     assert f"a broker at 127.0.0.1:{proxy.port}" in str(caught.value)
     assert caught.value.safe_to_retry
-
-
-@pytest.mark.long
-def test_nothing_confirmed_is_lost_when_the_broker_is_killed_under_it(own_node):
-    with pika.BlockingConnection(pika.URLParameters(own_node.url)) as connection:
-        topology.declare_vhost(connection.channel())
-        topology.declare_queue(connection.channel(), "killed")
-    confirmed, unknown, over = [], [], threading.Event()
-
-    def publish_until_over(publisher, name):
-        number = 0
-        while not over.is_set():
-            number += 1
-            try:
-                confirmed.append(publisher.publish("good", {}, queue="killed", key=f"{name}:{number}").message_id)
-            except PublishError as error:
-                unknown.append(error.message)
-
-    with Publisher(own_node.url, **SHORT) as publisher:
-        threads = [threading.Thread(target=publish_until_over, args=(publisher, name)) for name in range(8)]
-        for each in threads:
-            each.start()
-        until(lambda: len(confirmed) > 100, seconds=60)
-        own_node.kill()
-        until(lambda: len(unknown) >= 8)
-        own_node.start()
-        before = len(confirmed)
-        until(lambda: len(confirmed) > before + 50, seconds=60, what="it did not connect anew")
-        over.set()
-        for each in threads:
-            each.join()
-        for job in unknown:
-            publisher.send(job)
-
-    found = ids(Queue(own_node.url, "killed"))
-    assert set(found) == {*confirmed, *(job.message_id for job in unknown)}
 
 
 def test_an_alarm_is_named(own_node):
