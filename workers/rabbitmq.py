@@ -13,15 +13,14 @@ from dramatiq import Worker
 from dramatiq.brokers.rabbitmq import RabbitmqBroker
 from dramatiq.common import iter_queue, q_name
 from dramatiq.errors import ConnectionClosed
-from pika import SSLOptions
 
 from workers.asking import DECLARE_SECONDS
 from workers.consumer import RabbitmqConsumer
 from workers.delivery import Delivery
 from workers.errors import AnotherStore, ConfigurationError
 from workers.parking import Parking
-from workers.tls import client_context
 from workers.transport import topology
+from workers.transport.connection import bound
 from workers.transport.intake import Intake
 from workers.transport.publisher import Publisher
 from workers.work_queue import WorkQueue
@@ -84,14 +83,12 @@ class DutifulBroker(Parking, RabbitmqBroker):
             os.register_at_fork(after_in_child=lambda: _forget_the_parent(me()))
         self.ca_path = ca_path
         self._hosts = self.parameters if isinstance(self.parameters, list) else [self.parameters]
-        for each in self._hosts:
-            each.heartbeat = heartbeat_seconds
-            each.socket_timeout = connect_timeout_seconds
-            each.stack_timeout = connect_timeout_seconds
-            each.blocked_connection_timeout = None  # each message has its deadline
-            each.tcp_options = {"TCP_USER_TIMEOUT": heartbeat_seconds * 1000}
-            if each.ssl_options is not None:
-                each.ssl_options = SSLOptions(client_context(ca_path), each.host)
+        bound(
+            self._hosts,
+            heartbeat_seconds=heartbeat_seconds,
+            connect_timeout_seconds=connect_timeout_seconds,
+            ca_path=ca_path,
+        )
 
     # Connections
 

@@ -4,7 +4,7 @@ import ssl
 from collections.abc import Iterator
 from pathlib import Path
 
-from workers.errors import ConfigurationError
+from .errors import ConfigurationError
 
 
 def client_context(ca_path: Path | None) -> ssl.SSLContext:

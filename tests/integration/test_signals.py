@@ -187,6 +187,7 @@ def calm(watch, receiver):
     receiver.heard.clear()
 
 
+@pytest.mark.long
 @pytest.mark.timeout(240)
 @pytest.mark.usefixtures("scheduler")
 def test_every_state_is_seen_in_its_panel_and_the_one_who_is_on_call_is_told_once(

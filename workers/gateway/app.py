@@ -24,6 +24,7 @@ from workers.gateway.hands import Hands
 from workers.gateway.lookout import Lookout
 from workers.gateway.problems import Refusal, answer, kind_of, problem
 from workers.job_broker import JobBroker
+from workers.rabbitmq import DutifulBroker
 from workers.schemas import schemas
 from workers.store.tokens import Token
 
@@ -47,6 +48,13 @@ class Gateway:
         self.lookout = Lookout(broker, self.door)
         self.acceptance = Acceptance(broker)
         self.hands = Hands(threads)
+
+    def close(self) -> None:
+        """End what is in hand, and the connection."""
+        self.lookout.stop()
+        self.hands.close()
+        if isinstance(self.broker, DutifulBroker):
+            self.broker.close()
 
     def token(self, request: Request) -> Token:
         """Whose token a request has; the log says it.
@@ -84,8 +92,7 @@ def build(gateway: Gateway) -> FastAPI:
     async def life(_app: FastAPI) -> AsyncIterator[None]:
         await run_in_threadpool(gateway.lookout.begin)
         yield
-        gateway.lookout.stop()
-        await run_in_threadpool(gateway.hands.close)
+        await run_in_threadpool(gateway.close)
 
     app = FastAPI(
         lifespan=life,

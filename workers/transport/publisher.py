@@ -11,10 +11,10 @@ from typing import Any, Final
 
 import pika
 
-from workers.errors import BrokerUnreachable, PublishRefused
-from workers.transport import refusal
-from workers.transport.connection import Link, Question
-from workers.transport.post import Post
+from ..errors import BrokerUnreachable, PublishRefused
+from . import refusal
+from .connection import Link, Question
+from .post import Post
 
 _WINDOW: Final = 1_000
 _CHECK_SECONDS: Final = 0.2

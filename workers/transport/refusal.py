@@ -5,9 +5,9 @@ from typing import Final
 
 from pika import exceptions as amqp
 
-from workers.errors import AnotherStore, BrokerBlocked, BrokerUnreachable, ConfigurationError
-from workers.tls import complaint
-from workers.transport import topology
+from ..errors import AnotherStore, BrokerBlocked, BrokerUnreachable, ConfigurationError
+from ..tls import complaint
+from . import topology
 
 _PRECONDITION_FAILED: Final = 406
 _NOT_ALLOWED: Final = (403, 530)
