@@ -1,12 +1,13 @@
 """JobMetrics counts what happens to jobs, and lets Prometheus read it."""
 
+import logging
 import os
 import time
 from collections.abc import Callable
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from dramatiq import Broker, Message, Middleware
 
@@ -19,6 +20,10 @@ from workers.transport.subscription import Depth
 
 if TYPE_CHECKING:
     from workers.counters import Counters
+
+_EXIT_SETTING: Final = 1
+
+_log = logging.getLogger(__name__)
 
 
 class JobMetrics(Middleware):
@@ -52,8 +57,16 @@ class JobMetrics(Middleware):
         return [exposition.serve_workers]
 
     def after_process_boot(self, broker: Broker) -> None:
-        """Share this worker's counters, and show every known label at 0."""
-        exposition.share(self.directory or exposition.default_directory(os.getppid()))
+        """Share this worker's counters, and show every known label at 0.
+
+        Raises:
+          SystemExit: they can't be shared; a worker that nobody sees is worse than none.
+        """
+        try:
+            exposition.share(self.directory or exposition.default_directory(os.getppid()))
+        except OSError as error:
+            _log.critical("metrics can't be shared (%s); set DUTIFUL_METRICS__DIRECTORY to a folder of its own", error)
+            raise SystemExit(_EXIT_SETTING) from None
         from workers import metrics  # noqa: PLC0415  not before share()
 
         count_database_calls()
