@@ -8,10 +8,10 @@ QUICK := $(wildcard tests/unit tests/contract)
 STAMP := .run/setup.stamp
 SET_UP = "$$(deploy/setup/pick-python)" -m deploy.setup
 COMPILE = $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	--no-emit-find-links --no-header --extra jobs
-export PYTHON VENV YES BREAK KEEP POSTS
+	--no-emit-find-links --no-header --extra jobs --extra gateway
+export PYTHON VENV YES BREAK KEEP POSTS RATE SECONDS REASON FIGURE
 
-.PHONY: help setup check test test-all-pythons proof dev demo up down ps logs lock dashboards clean test-rabbitmq4
+.PHONY: help setup check test test-all-pythons proof dev demo rehearse release-check up down ps logs lock dashboards clean test-rabbitmq4
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  \033[1m%-18s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,6 +62,12 @@ dev: $(STAMP) ## the stack in the foreground; worker and scheduler restart when 
 
 demo: $(STAMP) ## import a feed while a worker is killed, and check the result (BREAK=skip-one|double|ack-first, KEEP=1, POSTS=)
 	$(BIN)/python -m deploy.demo
+
+rehearse: $(STAMP) ## deploy, upgrade, check and roll back a release under load; its report is in .run/rehearsal (RATE=, SECONDS=)
+	$(BIN)/python -m deploy.rehearsal
+
+release-check: $(STAMP) ## check this commit, keep the evidence, tag it (REASON= FIGURE= STAGING=.env DRY=1)
+	$(BIN)/python -m deploy.release --reason "$$REASON" --figure "$$FIGURE" --staging "$(or $(STAGING),.env)" $(if $(DRY),--dry-run)
 
 up: $(STAMP) ## start the local stack and leave it running
 	$(STACK) up

@@ -178,13 +178,14 @@ def _known(connection: Connection, actor: str, key: str) -> Known:
         actor,
         key,
         record,
-        _holder(connection, record.holder) if record is not None and record.holder is not None else None,
+        holder_of(connection, record.holder) if record is not None and record.holder is not None else None,
         connection.execute(unsent).scalar_one(),
         audit.lines(connection, actor, key),
     )
 
 
-def _holder(connection: Connection, holder: str) -> Holder | None:
+def holder_of(connection: Connection, holder: str) -> Holder | None:
+    """The process that a key's row names; None: its lease is not on record any more."""
     columns = tables.holders.c
     row = connection.execute(
         select(columns.host, columns.pid, columns.expires_at).where(columns.id == holder)

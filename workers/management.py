@@ -2,12 +2,16 @@
 
 import base64
 import json
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from ssl import SSLContext
 from typing import Any, Final
 from urllib.error import URLError
 from urllib.parse import quote, unquote, urlsplit
 from urllib.request import Request, urlopen
 
 from workers.errors import DutifulError
+from workers.tls import complaint
 
 _SECONDS: Final = 10
 
@@ -25,9 +29,11 @@ class Management:
       url: http or https; may have user and password in it.
       vhost: the vhost.
       user, password: used when the URL has none.
+      context: for https, whom to trust.
     """
 
-    def __init__(self, url: str, *, vhost: str, user: str, password: str) -> None:
+    def __init__(self, url: str, *, vhost: str, user: str, password: str, context: SSLContext | None = None) -> None:
+        self._context = context
         parts = urlsplit(url)
         host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
         self.address = f"{parts.scheme}://{host}" + (f":{parts.port}" if parts.port else "") + parts.path.rstrip("/")
@@ -47,16 +53,42 @@ class Management:
             for each in self._read(f"bindings/{self._vhost}")
         }
 
+    def nodes(self) -> list[dict[str, Any]]:
+        """What is known of each node: its room, and whether it has raised an alarm."""
+        return list(self._read("nodes"))
+
+    def time(self) -> datetime:
+        """The time by the clock of RabbitMQ's host, to the second.
+
+        Raises:
+          ManagementUnavailable: it did not answer, or did not say the time.
+        """
+        with self._asked("vhosts") as answer:
+            said = answer.headers.get("Date", "")
+        try:
+            return parsedate_to_datetime(said)
+        except ValueError:
+            raise self._unavailable("no date") from None
+
     def _read(self, path: str) -> Any:
+        with self._asked(path) as answer:
+            try:
+                return json.load(answer)
+            except (OSError, ValueError) as error:
+                raise self._unavailable(str(error)) from None
+
+    def _asked(self, path: str) -> Any:
         request = Request(  # noqa: S310  the settings take http and https only
             f"{self.address}/api/{path}", headers={"Authorization": self._authorization}
         )
         try:
-            with urlopen(request, timeout=_SECONDS) as answer:  # noqa: S310  as above
-                return json.load(answer)
+            return urlopen(request, timeout=_SECONDS, context=self._context)  # noqa: S310  as above
         except (URLError, OSError, ValueError) as error:
-            raise ManagementUnavailable(
-                "RabbitMQ's management API can't be read",
-                expected="its address in DUTIFUL_RABBITMQ__MANAGEMENT_URL, and a user with the tag monitoring",
-                received=f"{error} from {self.address}",
-            ) from None
+            raise self._unavailable(complaint(error) or str(error)) from None
+
+    def _unavailable(self, why: str) -> ManagementUnavailable:
+        return ManagementUnavailable(
+            "RabbitMQ's management API can't be read",
+            expected="its address in DUTIFUL_RABBITMQ__MANAGEMENT_URL, and a user with the tag monitoring",
+            received=f"{why} from {self.address}",
+        )

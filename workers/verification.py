@@ -225,11 +225,16 @@ def _policy(queue: str, facts: dict[str, Any], harms: dict[str, str]) -> list[Fi
     rules = facts.get("effective_policy_definition") or {}
     names = " and ".join(filter(None, (facts.get("policy"), facts.get("operator_policy")))) or "a policy"
     return [
-        Finding("warning", f"queue {queue}", f"{rule} {harm}", f"{rule} = {rules[rule]}, from {names}", _CHANGE)
+        Finding("warning", f"queue {queue}", f"{rule} {harm}", f"{rule} = {rules[rule]}, from {names}", _clear(facts))
         for rule, harm in harms.items()
         if rule in rules
         and not (rule == "delivery-limit" and harms is not _HARM_TO_DEAD and rules[rule] >= topology.DELIVERY_LIMIT)
     ]
 
 
-_CHANGE: Final = "change the policy, or its pattern: rabbitmqctl -p VHOST list_policies"
+def _clear(facts: dict[str, Any]) -> str:
+    kinds = {"policy": "clear_policy", "operator_policy": "clear_operator_policy"}
+    commands = [
+        f"rabbitmqctl {verb} -p {facts['vhost']} {facts[kind]}" for kind, verb in kinds.items() if facts.get(kind)
+    ]
+    return f"change the policy or its pattern; or: {'; '.join(commands)}"

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 # Keys that have no meaning without containers, each with the reason why leaving it out changes nothing.
 IGNORED = {
-    "build": "the checkout itself is what runs",
     "hostname": "a private node is named by the runner",
 }
 # Services that run in containers only, by image, each with the reason.
@@ -27,8 +26,9 @@ ONLY_IN_CONTAINERS = {
 }
 READ = {
     "image", "command", "environment", "depends_on", "healthcheck", "ports", "expose", "volumes", "restart",
-    "stop_grace_period", "stop_signal",
+    "stop_grace_period", "stop_signal", "working_dir", "build",
 }  # fmt: skip
+READ_BUILD = {"context", "dockerfile", "args"}  # of which only args matter: the checkout itself is what runs
 READ_HEALTHCHECK = {"test", "interval", "timeout", "retries", "start_period"}
 READ_TOP_LEVEL = {"name", "services", "volumes"}
 CONDITIONS = {"service_started", "service_healthy", "service_completed_successfully"}
@@ -76,11 +76,13 @@ class Service:
     restart: str
     stop_grace_seconds: float
     stop_signal: str
+    working_dir: str
+    build_arguments: dict[str, str]
 
 
 def read(path: Path, overrides: Mapping[str, Mapping[str, Any]] | None = None) -> dict[str, Service]:
     """Return the services of a compose file; overrides are laid over it first, environments merged name by name."""
-    variables = {**_read_env_file(path.parent / ".env"), **os.environ}
+    variables = {**read_env_file(path.parent / ".env"), **os.environ}
     document = _interpolated(yaml.safe_load(path.read_text(encoding="utf-8")), variables)
     _refuse_unknown(path.name, {key for key in document if not key.startswith("x-")}, READ_TOP_LEVEL)
     services: dict[str, dict[str, Any]] = document["services"]
@@ -139,6 +141,8 @@ def _service(name: str, body: dict[str, Any]) -> Service:
         restart=restart,
         stop_grace_seconds=seconds(body.get("stop_grace_period", "10s")),
         stop_signal=body.get("stop_signal", ""),
+        working_dir=body.get("working_dir", ""),
+        build_arguments=_build_arguments(name, body.get("build", {})),
     )
 
 
@@ -196,6 +200,11 @@ def _depends_on(name: str, entries: Mapping[str, Mapping[str, str]] | list[str])
     return conditions
 
 
+def _build_arguments(name: str, body: dict[str, Any]) -> dict[str, str]:
+    _refuse_unknown(f"build of {name}", set(body), READ_BUILD)
+    return _environment(body.get("args", {}))
+
+
 def _healthcheck(name: str, body: dict[str, Any] | None) -> Healthcheck | None:
     if body is None:
         return None
@@ -241,7 +250,8 @@ def _value(match: re.Match[str], variables: Mapping[str, str]) -> str:
     return (word or "") if value is None else value
 
 
-def _read_env_file(path: Path) -> dict[str, str]:
+def read_env_file(path: Path) -> dict[str, str]:
+    """Return the variables of a .env file; none where there is no file."""
     if not path.is_file():
         return {}
     lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]

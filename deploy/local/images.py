@@ -70,10 +70,16 @@ def _ours(part: Part) -> Launch:
         environment={
             **part.base_environment(Path(sys.executable).parent),
             "PYTHONUNBUFFERED": "1",
+            **_built_in(part.service),
             **part.environment,
         },
-        folder=CHECKOUT,
+        folder=Path(part.service.working_dir or CHECKOUT),
     )
+
+
+def _built_in(service: Service) -> dict[str, str]:
+    """Return what deploy/Dockerfile makes variables of the image."""
+    return {f"DUTIFUL_{name}": value for name, value in service.build_arguments.items() if value}
 
 
 def _prometheus(part: Part) -> Launch:

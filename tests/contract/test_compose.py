@@ -18,7 +18,7 @@ from workers.store.engine import create_store_engine
 ROOT = Path(__file__).parents[2]
 SERVICES = compose.read(ROOT / "docker-compose.yml")
 METRICS = {"worker": 9191, "scheduler": 9192}
-OURS = ("migrate", *METRICS)
+OURS = ("migrate", "gateway", *METRICS)
 # After the command's own timeout Dramatiq still closes its connections, and the parent looks once a second.
 LEAVING = timedelta(seconds=5)
 

@@ -15,7 +15,7 @@ from workers.store.migrate import migrate
 
 SITE = Path(__file__).parent / "ledger_site"
 EFFECTS = """
-    CREATE TABLE effects (run TEXT PRIMARY KEY, kind TEXT NOT NULL, n INTEGER NOT NULL, pid INTEGER NOT NULL,
+    CREATE TABLE effects (run TEXT PRIMARY KEY, kind TEXT NOT NULL, n INTEGER NOT NULL, command INTEGER NOT NULL,
                           attempt INTEGER NOT NULL, at DOUBLE PRECISION NOT NULL)
 """
 
@@ -53,11 +53,9 @@ class Bank:
 
     def kill(self, worker):
         """The worker process first; then what its command has left, which would only stop by itself."""
-        pid = worker.children()[0]
-        self.killed.add(pid)
-        os.kill(pid, signal.SIGKILL)
+        self.killed.add(worker.process.pid)
+        os.kill(worker.children()[0], signal.SIGKILL)
         worker.kill()
-        return pid
 
     def publish(self, messages):
         """Publish (actor, n) with a fresh id each, and each confirmed."""
@@ -91,6 +89,11 @@ class Bank:
     def state(self):
         """Where the keys are, for the message of a test that fails."""
         return [tuple(row) for row in self.rows("SELECT actor, state, count(*) FROM dutiful_keys GROUP BY 1, 2")]
+
+    def troubles(self):
+        """What the workers have said above the level of a note, for the message of a test that fails."""
+        lines = [line for worker in self.workers for line in worker.text().splitlines()]
+        return [line for line in lines if '"level": "info"' not in line]
 
     def close(self):
         for worker in self.workers:

@@ -68,17 +68,17 @@ def test_every_key_has_one_effect_whatever_is_killed(bank):
         publishing.join()
     wait_for_end(bank, 2 * KEYS, 300 if PROOF else 60)
 
-    rows = bank.rows("SELECT kind, n, pid, attempt FROM effects ORDER BY at")
+    rows = bank.rows("SELECT kind, n, command, attempt FROM effects ORDER BY at")
     effects = Counter((row.kind, row.n) for row in rows)
     assert set(effects) == set(published), "a key has no effect"
     assert {name for name, count in effects.items() if name[0] == "safe" and count > 1} == set()
     doubles = {
-        name: [row.pid for row in rows if (row.kind, row.n) == name] for name, count in effects.items() if count > 1
+        name: [row.command for row in rows if (row.kind, row.n) == name] for name, count in effects.items() if count > 1
     }
-    unexplained = {name: pids for name, pids in doubles.items() if not set(pids[:-1]) <= bank.killed}
-    assert unexplained == {}, f"doubled, and nobody was killed in between; killed: {bank.killed}"
-    assert {row.attempt for row in rows} == {1}, "a kill or an outage was charged to a job"
+    unexplained = {name: done_by for name, done_by in doubles.items() if not set(done_by[:-1]) <= bank.killed}
+    assert {row.attempt for row in rows} == {1}, f"a kill or an outage was charged to a job: {bank.troubles()}"
+    assert unexplained == {}, f"doubled, and nobody was killed in between; killed: {bank.killed}; {bank.troubles()}"
     assert bank.queue.dead() == []
     report = f"{len(published)} messages for {2 * KEYS} keys, {Counter(blows)}, seed {SEED}, {bank.engine.dialect.name}"
-    died = sum(len(pids) - 1 for pids in doubles.values())
+    died = sum(len(done_by) - 1 for done_by in doubles.values())
     print(f"{report}: doubled with transaction() 0; without, died between effect and mark {died}, other 0")  # noqa: T201

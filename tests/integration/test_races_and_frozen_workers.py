@@ -70,7 +70,7 @@ def test_a_process_that_slept_past_its_lease_cannot_complete_its_jobs(bank):
     bank.publish(jobs)  # copies: the first ones are still with the process that sleeps
     until(lambda: bank.ended() == len(jobs), LEASE_SECONDS + 45, what=f"nobody took over: {bank.state()}")
     taken_over = time.monotonic() - frozen
-    assert Counter(effects(bank, pid)) == {("held_safe", "elsewhere"): 1, ("held_bare", "elsewhere"): 1}
+    assert Counter(effects(bank, sleeper)) == {("held_safe", "elsewhere"): 1, ("held_bare", "elsewhere"): 1}
 
     (bank.folder / "gate").touch()
     os.kill(pid, signal.SIGCONT)
@@ -81,7 +81,7 @@ def test_a_process_that_slept_past_its_lease_cannot_complete_its_jobs(bank):
     assert (superseded["actor"], superseded["reason"]) == ("held_safe", "claim_lost")
     assert (interrupted["actor"], interrupted["reason"]) == ("held_bare", "claim_lost")
     once = {("held_safe", "elsewhere"): 1, ("held_bare", "elsewhere"): 1, ("held_bare", "here"): 1}
-    assert Counter(effects(bank, pid)) == once
+    assert Counter(effects(bank, sleeper)) == once
     assert sorted(bank.rows("SELECT actor, state, attempt, fence FROM dutiful_keys")) == [
         ("held_bare", "done", 1, 2),
         ("held_safe", "done", 1, 2),
@@ -90,10 +90,10 @@ def test_a_process_that_slept_past_its_lease_cannot_complete_its_jobs(bank):
     print(f"taken over after {taken_over:.1f} s; counted: {counted}")  # noqa: T201
 
 
-def effects(bank, pid):
-    """What was done, and whether that process did it; who takes a job over runs it in a child."""
-    done = bank.rows("SELECT kind, pid FROM effects")
-    return [(row.kind, "here" if row.pid == pid else "elsewhere") for row in done]
+def effects(bank, worker):
+    """What was done, and whether a process of that worker did it."""
+    done = bank.rows("SELECT kind, command FROM effects")
+    return [(row.kind, "here" if row.command == worker.process.pid else "elsewhere") for row in done]
 
 
 def lost(port):

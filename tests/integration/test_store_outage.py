@@ -199,7 +199,8 @@ def test_a_store_that_is_away_stops_only_what_needs_it(bank, server, firehose, k
     effects = Counter(("safe", row.n) for row in bank.rows("SELECT n FROM effects"))
     effects += Counter(("noted", int(n)) for name, n, _ in bank.lines() if name == "noted")
     assert effects == Counter(jobs), "lost, or doubled"
-    assert bank.rows("SELECT DISTINCT attempt FROM dutiful_keys") == [(1,)], "an attempt was spent"
+    # 0 where the server went down before a claim was on its disk: the ending has entered the row again.
+    assert bank.scalar("SELECT max(attempt) FROM dutiful_keys") == 1, "an attempt was spent"
     assert bank.queue.dead() == []
     assert len(unprotected) <= PROCESSES * HANDED_OUT, figures
     assert len(meanwhile) <= PROCESSES * PREFETCH, figures

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from dramatiq import Broker, Message, Middleware
 
@@ -20,8 +20,6 @@ from workers.transport.subscription import Depth
 
 if TYPE_CHECKING:
     from workers.counters import Counters
-
-_EXIT_SETTING: Final = 1
 
 _log = logging.getLogger(__name__)
 
@@ -66,7 +64,7 @@ class JobMetrics(Middleware):
             exposition.share(self.directory or exposition.default_directory(os.getppid()))
         except OSError as error:
             _log.critical("metrics can't be shared (%s); set DUTIFUL_METRICS__DIRECTORY to a folder of its own", error)
-            raise SystemExit(_EXIT_SETTING) from None
+            raise SystemExit(1) from None  # as Python ends on a setting that can't be used
         from workers import metrics  # noqa: PLC0415  not before share()
 
         count_database_calls()

@@ -41,6 +41,7 @@ def census(engine: Engine) -> list[Group]:
             "ticks waiting": select(func.count(), func.min(ticks.due_at)).where(ticks.published_at.is_(None)),
             "holders alive": select(func.count(), func.min(holders.beat_at)).where(holders.expires_at > here),
             "holders expired": select(func.count(), func.min(holders.beat_at)).where(holders.expires_at <= here),
+            "gateway requests": select(func.count(), func.min(tables.requests.c.created_at)),
             "audit lines": select(func.count(), func.min(tables.audit.c.at)),
         }
         return found + [_group(connection, what, statement) for what, statement in counted.items()]

@@ -45,7 +45,7 @@ def purge(
     batch: int | None = None,
     progress: Callable[[Mapping[str, int]], None] = lambda _: None,
 ) -> dict[str, int]:
-    """Remove ended keys, expired leases, published ticks and old lines of the audit trail.
+    """Remove ended keys, answered requests, expired leases, published ticks and old lines of the audit trail.
 
     It rests after each batch for as long as the batch took, on SQLite longer. Stopped at any moment, it has removed
     whole batches.
@@ -89,7 +89,7 @@ def _kinds(engine: Engine, key_ttl: timedelta) -> list[_Kind]:
     with outages("the store's time could not be read"), begin(read_only(engine)) as connection:
         here = now(connection)
     keys, holders, ticks, newer = tables.keys.c, tables.holders.c, tables.ticks.c, tables.ticks.alias("newer")
-    groups = tables.groups.c
+    groups, requests = tables.groups.c, tables.requests.c
     unsent = exists().where(tables.outbox.c.actor == keys.actor, tables.outbox.c.key == keys.key)
     named = exists().where(keys.state.in_(("running", "canceled")), keys.holder == holders.id)
     overtaken = exists().where(newer.c.schedule == ticks.schedule, newer.c.due_at > ticks.due_at)
@@ -105,6 +105,7 @@ def _kinds(engine: Engine, key_ttl: timedelta) -> list[_Kind]:
             for state in ENDED
         ),
         _Kind("groups", tables.groups, groups.completed_at, groups.completed_at < here - key_ttl),
+        _Kind("requests", tables.requests, requests.created_at, requests.created_at < here - key_ttl),
         _Kind("holders", tables.holders, holders.expires_at, (holders.expires_at < here) & ~named),
         _Kind("ticks", tables.ticks, ticks.due_at, (ticks.published_at < here - TICKS_KEPT) & overtaken),
         _Kind("pauses", tables.pauses, tables.pauses.c.until, tables.pauses.c.until < here - PAUSES_KEPT),

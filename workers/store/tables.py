@@ -168,6 +168,35 @@ audit = Table(
     Index("dutiful_audit_target", "actor", "key"),
 )
 
+# Who may ask the gateway, and for which jobs. The token itself is kept nowhere.
+tokens = Table(
+    "dutiful_tokens",
+    metadata,
+    Column("id", Text, primary_key=True),  # a part of the token that is no secret
+    Column("name", Text, nullable=False, unique=True),
+    Column("digest", Text, nullable=False),  # SHA-256 of the part that is
+    Column("actors", Text, nullable=False),  # a JSON list of names; "*": every one
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("revoked_at", UtcDateTime),
+)
+
+# What came to the gateway with an Idempotency-Key, so that the same request gets the same answer.
+requests = Table(
+    "dutiful_requests",
+    metadata,
+    Column("token", Text, primary_key=True),
+    Column("idempotency_key", Text, primary_key=True),
+    Column("fingerprint", Text, nullable=False),  # alike for the same actor and the same body
+    Column("message_id", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("key", Text),  # the job's; null: no record is kept of it
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("claimed_until", UtcDateTime, nullable=False),  # by then it is answered, or its gateway is gone
+    Column("answer", Text),  # JSON; null: RabbitMQ has not confirmed the message
+    Index("dutiful_requests_message", "message_id"),
+    Index("dutiful_requests_created", "created_at"),
+)
+
 schema_minimums = Table(
     "dutiful_schema_minimums",
     metadata,

@@ -16,7 +16,7 @@ setup_broker()
 CARD = {"owner": "tests", "expects": "a row", "rollback": "none"}
 LONGEST_PAUSE_SECONDS = 0.02
 PATIENCE_SECONDS = 120
-ENTER = text("INSERT INTO effects VALUES (:run, :kind, :n, :pid, :attempt, :at) ON CONFLICT DO NOTHING")
+ENTER = text("INSERT INTO effects VALUES (:run, :kind, :n, :command, :attempt, :at) ON CONFLICT DO NOTHING")
 also = []  # what a later release does in the same commit
 
 
@@ -30,7 +30,7 @@ def row(kind, n):
         "run": str(uuid.uuid4()),
         "kind": kind,
         "n": n,
-        "pid": os.getpid(),
+        "command": os.getsid(0),  # whose worker it is, also for a job that runs in a child of that
         "attempt": job.attempt,
         "at": time.time(),
     }

@@ -24,7 +24,8 @@ def read(tmp_path: Path, text: str, **overrides):
 
 def test_the_projects_own_compose_file_is_understood():
     services = compose.read(COMPOSE_FILE)
-    assert list(services) == ["rabbitmq", "postgres", "migrate", "worker", "scheduler", "prometheus", "alertmanager"]
+    ours = ["migrate", "worker", "scheduler", "gateway"]
+    assert list(services) == ["rabbitmq", "postgres", *ours, "prometheus", "alertmanager"]
     assert services["worker"].depends_on == {
         "rabbitmq": "service_healthy",
         "migrate": "service_completed_successfully",
@@ -33,7 +34,7 @@ def test_the_projects_own_compose_file_is_understood():
 
 def test_every_port_of_the_projects_own_compose_file_is_published_on_loopback_only():
     ports = re.findall(r"^ +- (\S+:\d+:\d+)", COMPOSE_FILE.read_text(), flags=re.MULTILINE)
-    assert len(ports) == 9
+    assert len(ports) == 10
     assert all(port.startswith("127.0.0.1:") for port in ports)
 
 

@@ -277,7 +277,7 @@ def test_a_purge_says_what_it_removed_and_a_dry_run_what_it_would(dutiful):
     purged = dutiful("store", "purge", "--older-than", "0s")
 
     assert "keys: 1 to remove" in asked.stdout
-    rows = dict.fromkeys(("keys", "holders", "ticks", "audit", "groups", "pauses"), 0)
+    rows = dict.fromkeys(("keys", "holders", "ticks", "audit", "groups", "pauses", "requests"), 0)
     assert json.loads(young.stdout)["rows"] == rows
     assert "keys: 1 removed" in purged.stdout
     assert dutiful("store", "purge", "--older-than", "a week").returncode == 2

@@ -1,5 +1,6 @@
 """@actor."""
 
+import uuid
 from datetime import timedelta
 
 import dramatiq
@@ -121,6 +122,15 @@ def test_a_message_may_bring_its_own_id_and_key(jobs):
 
     assert message.message_id == "mine"
     assert message.options["key"] == "my-key"
+
+
+def test_an_id_is_a_uuid_that_begins_with_its_time():
+    messages = [declared.message(event={"name": "a"}) for _ in range(1000)]
+
+    ids = [uuid.UUID(message.message_id) for message in messages]
+    assert len(set(ids)) == len(ids)
+    assert {(each.version, each.variant) for each in ids} == {(7, uuid.RFC_4122)}
+    assert [each.int >> 80 for each in ids] == [message.message_timestamp for message in messages]
 
 
 @pytest.mark.parametrize("missing", list(CARD))

@@ -1,0 +1,1 @@
+"""Checks whether this commit can be released, keeps the evidence, and tags it."""

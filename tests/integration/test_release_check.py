@@ -1,0 +1,159 @@
+"""A commit is released only when everything holds, and what held is on record."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from deploy.local.folders import CHECKOUT
+
+NAMES = ("lint", "staging", "tests", "integration", "rehearsal")
+CHANGES = "# Changelog\n\n## 1.2.0 - 2026-01-31\n\n- Jobs are faster.\n\n## 1.1.0 - 2025-12-31\n\n- Older.\n"
+
+
+@pytest.fixture
+def repository(tmp_path):
+    """A small repository with one release behind it."""
+    root = tmp_path / "repository"
+    root.mkdir()
+    (root / "pyproject.toml").write_text('[project]\nname = "x"\nversion = "1.2.0"\n')
+    (root / "CHANGELOG.md").write_text(CHANGES)
+    (root / ".gitignore").write_text(".run/\nran\n")
+    git(root, "init", "-q")
+    commit(root)
+    git(root, "tag", "v1.1.0")
+    (root / "jobs.py").write_text("x = 1\n")
+    commit(root)
+    return root
+
+
+def git(root, *words):
+    who = ["-c", "user.name=t", "-c", "user.email=t@t.example"]
+    return subprocess.run(["git", *who, *words], cwd=root, capture_output=True, text=True, check=True).stdout
+
+
+def commit(root):
+    git(root, "add", "-A")
+    git(root, "commit", "-qm", "a change")
+
+
+def check(root, *words, figure="wait p99: 2 s before, 1 s now", environment=None, **steps):
+    """Run it with short commands in place of the long ones; each writes its name into the file `ran`."""
+    commands = {name: f"sh -c 'echo {name} >> ran; echo fine'" for name in NAMES} | steps
+    stand_ins = [word for name, command in commands.items() for word in ("--step", f"{name}={command}")]
+    told = ["--repository", str(root), "--reason", "it is ready", "--figure", figure]
+    identity = {"GIT_COMMITTER_NAME": "t", "GIT_COMMITTER_EMAIL": "t@t.example", "PATH": "/usr/bin:/bin"}
+    done = subprocess.run(
+        [sys.executable, "-m", "deploy.release", *told, *stand_ins, *words],
+        cwd=CHECKOUT, env=identity | (environment or {}), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    return done.returncode, done.stdout + done.stderr
+
+
+def ran(root):
+    return (root / "ran").read_text().split() if (root / "ran").exists() else []
+
+
+def tags(root):
+    return git(root, "tag").split()
+
+
+def evidence(root):
+    return json.loads((root / ".run/release/1.2.0/evidence.json").read_text())
+
+
+def test_a_commit_for_which_everything_holds_is_tagged_with_its_note(repository):
+    status, said = check(repository)
+
+    assert status == 0, said
+    assert ran(repository) == list(NAMES)
+    note = git(repository, "tag", "--list", "--format=%(contents)", "v1.2.0")
+    for part in ("dutiful 1.2.0", "Reason: it is ready", "p99: 2 s before, 1 s now", "jobs.py", "- Jobs are faster."):
+        assert part in note, note
+    assert "Command: make release-check" in note
+    assert "Rollback: git checkout v1.1.0" in note
+    assert "Older" not in note
+    assert note.strip() == (repository / ".run/release/1.2.0/note.md").read_text().strip()
+    shown = evidence(repository)
+    assert shown["commit"] == git(repository, "rev-parse", "HEAD").strip()
+    assert list(shown["steps"]) == [*NAMES, "tag"]
+    for step in shown["steps"].values():
+        assert step["passed"]
+        assert all(step[said] for said in ("owner", "commands", "expected", "rollback", "began", "output"))
+
+
+def test_a_step_that_fails_is_on_record_and_nothing_is_tagged_and_what_passed_is_not_run_again(repository):
+    status, said = check(repository, tests="sh -c 'echo the reason; exit 3'")
+
+    assert status == 1
+    assert "not released: tests failed" in said
+    assert tags(repository) == ["v1.1.0"]
+    assert (
+        evidence(repository)["steps"]["tests"] | {"status": 3, "passed": False, "output": ["the reason"]}
+        == (evidence(repository)["steps"]["tests"])
+    )
+
+    status, said = check(repository)
+
+    assert status == 0, said
+    assert ran(repository) == list(NAMES), "lint and staging had passed on this commit"
+    assert "lint: has passed on this commit" in said
+
+
+def test_what_passed_on_another_commit_does_not_count(repository):
+    check(repository, rehearsal="false")
+    (repository / "jobs.py").write_text("x = 2\n")
+    commit(repository)
+    check(repository)
+
+    assert ran(repository) == [*NAMES[:4], *NAMES]
+
+
+def test_a_tree_with_changes_is_never_tagged(repository):
+    (repository / "new.py").write_text("")
+    status, said = check(repository)
+    assert (status, ran(repository)) == (1, [])
+    assert "new.py" in said
+    (repository / "new.py").unlink()
+
+    status, said = check(repository, lint="sh -c 'echo x >> jobs.py'")
+
+    assert status == 1
+    assert "jobs.py" in said
+    assert tags(repository) == ["v1.1.0"]
+
+
+@pytest.mark.parametrize("heading", ["## 1.2.0 - unreleased", "## 1.3.0 - 2026-01-31"])
+def test_a_version_that_the_changelog_does_not_have_is_refused(repository, heading):
+    (repository / "CHANGELOG.md").write_text(CHANGES.replace("## 1.2.0 - 2026-01-31", heading))
+    commit(repository)
+    status, said = check(repository)
+
+    assert (status, ran(repository), tags(repository)) == (1, [], ["v1.1.0"])
+    assert "CHANGELOG.md does not have version 1.2.0" in said
+
+
+def test_a_version_is_released_once(repository):
+    git(repository, "tag", "v1.2.0")
+    status, said = check(repository)
+
+    assert (status, ran(repository)) == (1, [])
+    assert "was released before" in said
+
+
+def test_a_dry_run_says_everything_and_does_nothing(repository):
+    status, said = check(repository, "--dry-run")
+
+    assert status == 0, said
+    assert all(f"would run {name}" in said for name in NAMES)
+    assert "Rollback: git checkout v1.1.0" in said
+    assert (ran(repository), tags(repository)) == ([], ["v1.1.0"])
+    assert not (repository / ".run").exists()
+
+
+def test_a_release_without_a_figure_or_with_a_step_that_is_none_is_refused(repository):
+    assert check(repository, figure=" ")[0] == 2
+    status, said = check(repository, deploy="true")
+    assert status == 1
+    assert "lint, staging, tests, integration, rehearsal" in said

@@ -1,0 +1,91 @@
+"""What the doctor makes of what RabbitMQ and the clocks tell."""
+
+import re
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from workers.doctor import rabbitmq
+from workers.doctor.clocks import broker_clock, compared, store_clock
+from workers.management import Management
+from workers.store.engine import create_store_engine
+
+NOW = datetime(2026, 11, 22, tzinfo=UTC)
+HALF_AN_HOUR = timedelta(minutes=30)
+
+
+@pytest.mark.parametrize(
+    ("version", "verdict"), [("3.9.29", "wrong"), ("3.10.8", "ok"), ("4.0.5", "ok"), ("", "wrong")]
+)
+def test_a_release_that_loses_dead_letters_is_wrong(version, verdict):
+    (line,) = rabbitmq.release(version)
+
+    assert line.verdict == verdict
+    assert verdict == "ok" or (line.expected, line.received, line.mend) == (
+        "3.10 or later",
+        version,
+        "upgrade RabbitMQ",
+    )
+
+
+def facts(milliseconds):
+    return {"a": {"effective_policy_definition": {"consumer-timeout": milliseconds}}}
+
+
+def test_a_policy_that_waits_for_less_than_the_settings_say_is_wrong():
+    (line,) = rabbitmq.consumer_timeout(HALF_AN_HOUR, ["a"], facts(60_000))
+    name, seconds = re.fullmatch(r"export (\w+)=(\d+)", line.mend).groups()
+
+    assert line.what == "RabbitMQ would give jobs of a to somebody else while they run"
+    assert line.received == "60000, from a policy"
+    assert name == "DUTIFUL_RABBITMQ__CONSUMER_TIMEOUT_SECONDS"
+    assert rabbitmq.consumer_timeout(timedelta(seconds=int(seconds)), ["a"], facts(60_000))[0].verdict == "ok"
+
+
+def test_what_no_policy_says_about_consumer_timeout_is_unknown():
+    for known in (None, {}, {"a": {"effective_policy_definition": None}}):
+        (line,) = rabbitmq.consumer_timeout(HALF_AN_HOUR, ["a"], known)
+        assert line.verdict == "unknown"
+        assert line.mend.startswith("rabbitmqctl eval")
+
+
+ROOMY = {"name": "n", "disk_free": 9 * 2**30, "disk_free_limit": 2**30, "disk_free_alarm": False, "mem_alarm": False}
+
+
+def test_a_node_that_has_raised_an_alarm_or_soon_will_is_wrong():
+    (alarm,) = rabbitmq.node_room(ROOMY | {"disk_free_alarm": True})
+    (near,) = rabbitmq.node_room(ROOMY | {"disk_free": 3 * 2**29})
+
+    assert alarm.what == "n has raised disk_free_alarm"
+    assert near.what == "n is near its alarm"
+    assert near.received == "1536 MB free, the alarm is at 1024 MB"
+    assert rabbitmq.node_room(ROOMY)[0].verdict == "ok"  # room was made
+    assert rabbitmq.node_room(ROOMY | {"disk_free": "disk_free_monitoring_disabled"})[0].verdict == "unknown"
+
+
+def test_clocks_that_differ_are_wrong_and_it_is_said_which_is_ahead():
+    (ahead,) = compared("the store", NOW, NOW + timedelta(seconds=9))
+    (behind,) = compared("RabbitMQ", NOW, NOW - timedelta(minutes=2))
+
+    assert ahead.what == "the clock of the store is ahead of this host's"
+    assert (ahead.expected, ahead.received) == ("5 s apart at most", "9.0 s")
+    assert behind.what == "the clock of RabbitMQ is behind this host's"
+    assert behind.mend.startswith("timedatectl set-ntp true")
+    assert compared("RabbitMQ", NOW, NOW + timedelta(seconds=1))[0].verdict == "ok"
+
+
+def test_a_management_api_that_isn_t_known_or_is_away_is_no_ok(tmp_path):
+    away = Management("http://127.0.0.1:9", vhost="x", user="u", password="p")
+
+    assert [check(None)[0].verdict for check in (rabbitmq.disks, broker_clock)] == ["unknown"] * 2
+    for line in (*rabbitmq.disks(away), *broker_clock(away)):
+        assert line.verdict == "wrong"
+        assert line.what == "RabbitMQ's management API can't be read"
+        assert "127.0.0.1:9" in line.received
+
+
+def test_an_embedded_store_has_this_host_s_clock(tmp_path):
+    engine = create_store_engine(f"sqlite:///{tmp_path}/store.db")
+
+    assert store_clock(engine)[0].what == "the store has this host's clock"
+    engine.dispose()

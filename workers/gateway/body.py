@@ -1,0 +1,160 @@
+"""A body is read up to a size, a depth and a deadline, before anybody looks at what it says."""
+
+import asyncio
+import json
+import math
+import re
+from collections.abc import Sequence
+from typing import Any, Final, NoReturn
+
+from fastapi import Request
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from workers.gateway.problems import Refusal
+from workers.transport.topology import LONGEST_DELAY_MS
+
+DEEPEST: Final = 64
+READ_SECONDS: Final = 10.0
+LONGEST_DELAY_SECONDS: Final = LONGEST_DELAY_MS // 1000
+_LONGEST_KEY: Final = 255
+_QUOTED: Final = re.compile(r'"((?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"')  # a String of RFC 8941
+_BARE: Final = re.compile(r"[\x21\x23-\x7e]+")
+
+
+class Order(BaseModel):
+    """What a request asks for."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    arguments: dict[str, Any] = Field(default_factory=dict, description="the job's arguments, by name")
+    key: str | None = Field(
+        None,
+        min_length=1,
+        max_length=_LONGEST_KEY,
+        description="what makes two messages one job",
+    )
+    delay_seconds: float = Field(0, ge=0, le=LONGEST_DELAY_SECONDS, description="when it may begin, from now")
+
+
+async def read(request: Request, limit: int) -> bytes:
+    """The body as it came.
+
+    Parameters:
+      limit: in bytes.
+
+    Raises:
+      Refusal: it isn't said to be JSON, is too large, or comes too slowly.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if kind != "application/json" or encoding != "identity":
+        raise Refusal(
+            "media_type",
+            "the body can't be read",
+            expected="Content-Type: application/json, and no Content-Encoding",
+            received=f"{kind or 'no Content-Type'}, {encoding}"[:100],
+        )
+    length = request.headers.get("content-length", "")
+    if length.isdigit() and int(length[:20]) > limit:
+        raise _too_large(limit, length)
+    try:
+        async with asyncio.timeout(READ_SECONDS):
+            return await _whole(request, limit)
+    except TimeoutError:
+        raise Refusal(
+            "timeout", "the body did not arrive", expected=f"all of it in {READ_SECONDS:.0f} s", safe_to_retry=True
+        ) from None
+
+
+async def _whole(request: Request, limit: int) -> bytes:
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > limit:
+            raise _too_large(limit, f"more than {limit}")
+        parts.append(part)
+    return b"".join(parts)
+
+
+def parse(body: bytes) -> Order:
+    """What a body asks for.
+
+    Raises:
+      Refusal: it is no JSON, nests too deep, or is no order.
+    """
+    try:
+        document = json.loads(body, parse_constant=_refuse_constant)
+    except RecursionError:
+        raise _too_deep() from None
+    except ValueError as error:  # no JSON, no UTF-8, or a number of more digits than Python reads
+        raise Refusal(
+            "malformed", "the body is no JSON", expected="a JSON object in UTF-8", received=str(error)
+        ) from None
+    _refuse_what_cant_be_carried(document)
+    try:
+        return Order.model_validate(document)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_context=False, include_input=False)
+        said = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}".lstrip(": ") for each in found)
+        raise Refusal(
+            "contract",
+            "the body asks for no job",
+            expected='an object with "arguments", and perhaps "key" and "delay_seconds"',
+            received=said,
+        ) from None
+
+
+def idempotency_key(given: Sequence[str]) -> str | None:
+    """The key in a request's Idempotency-Key: a quoted string, as the IETF's draft has it, or the bare word.
+
+    Raises:
+      Refusal: there are several, or it is none.
+    """
+    if not given:
+        return None
+    word = given[0].strip()
+    quoted = _QUOTED.fullmatch(word)
+    key = re.sub(r'\\(["\\])', r"\1", quoted[1]) if quoted else word if _BARE.fullmatch(word) else ""
+    if len(given) > 1 or not 0 < len(key) <= _LONGEST_KEY:
+        raise Refusal(
+            "malformed",
+            "the Idempotency-Key can't be read",
+            expected=f'one header with a string of 1 to {_LONGEST_KEY} ASCII characters, such as "7f3c-1"',
+            received=f"{len(given)} headers, {len(word)} characters",
+        )
+    return key
+
+
+def _refuse_what_cant_be_carried(document: Any) -> None:
+    """A level at a time, without recursion: what nests deep here would end somebody else's parser."""
+    level = [document]
+    for _ in range(DEEPEST):
+        inner: list[Any] = []
+        for each in level:
+            if isinstance(each, dict):
+                inner.extend(each.values())
+            elif isinstance(each, list):
+                inner.extend(each)
+            elif isinstance(each, float) and not math.isfinite(each):
+                _refuse_constant(str(each))
+        level = inner
+        if not level:
+            return
+    raise _too_deep()
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise Refusal("malformed", "the body is no JSON", expected="numbers that are finite", received=name)
+
+
+def _too_deep() -> Refusal:
+    return Refusal("malformed", "the body nests too deep", expected=f"{DEEPEST} levels at most", received="more")
+
+
+def _too_large(limit: int, size: str) -> Refusal:
+    return Refusal(
+        "too_large",
+        "the body is too large",
+        expected=f"{limit} bytes at most: send a reference instead of the data",
+        received=f"{size[:20]} bytes",
+    )
