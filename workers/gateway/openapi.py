@@ -70,6 +70,7 @@ _KEY: Final = {
     "schema": {"type": "string", "pattern": r"^[!#-~]{1,255}$"},
     "example": "7f3c2a90-order-17",
 }
+_STORABLE: Final = r"^[^\x00]*$"
 _NAME: Final = {"type": "string", "pattern": r"^[!-~]{1,255}$"}
 
 
@@ -102,7 +103,7 @@ def _send(actor: dramatiq.Actor[..., Any], components: dict[str, Any]) -> dict[s
         "required": ["arguments"] if arguments.get("required") else [],
     }
     if getattr(actor, "key", "") is not None:
-        order["properties"]["key"] = {"type": "string", "minLength": 1, "maxLength": 255}  # type: ignore[index]
+        order["properties"]["key"] = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": _STORABLE}  # type: ignore[index]
     content: dict[str, Any] = {"schema": order}
     example = _example(actor, arguments, components)
     if example is not None:
