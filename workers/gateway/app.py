@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
 from workers.declaration import Actor
-from workers.errors import ContractError, DutifulError
+from workers.errors import DutifulError
 from workers.gateway import lookup, metrics, openapi
 from workers.gateway.acceptance import Acceptance, Asked
 from workers.gateway.body import idempotency_key, read
@@ -143,8 +143,6 @@ def _jobs(app: FastAPI, gateway: Gateway) -> None:
         facts(request.scope).route = "/v1/jobs/{id}"
         token = gateway.token(request)
         name, key = request.query_params.get("actor"), request.query_params.get("key")
-        if key is not None and name is None:
-            raise ContractError("a job can't be looked up", expected="actor beside key", received="key alone")
         actors = gateway.actors(token) if name is None else [gateway.actor(token, name)]
         found = await run_in_threadpool(lookup.find, gateway.broker.store, actors, message_id, key)
         return answer(HTTPStatus.OK, found.document())

@@ -164,7 +164,7 @@ def _questions() -> dict[str, Any]:
     """The paths that only ask."""
     query = [
         {"name": "actor", "in": "query", "schema": {"type": "string"}, "description": "whose job it is"},
-        {"name": "key", "in": "query", "schema": _NAME, "description": "the job's key, beside actor"},
+        {"name": "key", "in": "query", "schema": _NAME, "description": "the job's key"},
     ]
     found = {"description": "what the store knows", "content": {"application/json": {"schema": _ref("found")}}}
     job = {
