@@ -7,11 +7,11 @@ STACK := $(BIN)/python -m deploy.local
 QUICK := $(wildcard tests/unit tests/contract)
 STAMP := .run/setup.stamp
 SET_UP = "$$(deploy/setup/pick-python)" -m deploy.setup
-COMPILE = $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	--no-emit-find-links --no-header --extra jobs --extra gateway
+LOCKED = --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header
+COMPILE = $(BIN)/uv pip compile -q $(LOCKED) --extra jobs --extra gateway
 export PYTHON VENV YES BREAK KEEP POSTS RATE SECONDS REASON FIGURE
 
-.PHONY: help setup check test test-all-pythons proof dev demo rehearse release-check up down ps logs lock dashboards clean test-rabbitmq4
+.PHONY: help setup check test test-all-pythons proof dev demo rehearse release-check env up down ps logs lock dashboards clean test-rabbitmq4
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  \033[1m%-18s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,7 +54,7 @@ test-rabbitmq4: $(STAMP) ## broker tests on a RabbitMQ that runs already (URL=am
 proof: $(STAMP) ## every test at the sizes that the project promises; takes long
 	PROOF=1 $(BIN)/python -m pytest
 
-dev: $(STAMP) ## the stack in the foreground; worker and scheduler restart when code changes; Ctrl-C stops all
+dev: $(STAMP) env ## the stack in the foreground; worker and scheduler restart when code changes; Ctrl-C stops all
 	@$(STACK) --run-dir .run/dev up --foreground --reload migrate --reload worker --reload scheduler \
 		--follow migrate --follow worker --follow scheduler \
 		--set "worker.command=dramatiq actors -p 1 -t 4 --worker-shutdown-timeout 5000" \
@@ -69,7 +69,10 @@ rehearse: $(STAMP) ## deploy, upgrade, check and roll back a release under load;
 release-check: $(STAMP) ## check this commit, keep the evidence, tag it (REASON= FIGURE= STAGING=.env DRY=1)
 	$(BIN)/python -m deploy.release --reason "$$REASON" --figure "$$FIGURE" --staging "$(or $(STAGING),.env)" $(if $(DRY),--dry-run)
 
-up: $(STAMP) ## start the local stack and leave it running
+env: ## write a .env with random passwords where it has none
+	@"$$(deploy/setup/pick-python)" -m deploy.setup.passwords
+
+up: $(STAMP) env ## start the local stack and leave it running
 	$(STACK) up
 
 down: ## stop the local stack; its data stays
@@ -84,6 +87,7 @@ logs: ## follow the logs of the local stack
 lock: $(STAMP) ## write the lock files anew from pyproject.toml
 	$(COMPILE) pyproject.toml -o requirements.lock
 	$(COMPILE) --group dev pyproject.toml -o requirements-dev.lock
+	$(BIN)/uv pip compile -q $(LOCKED) --group build -o deploy/build.lock
 
 dashboards: $(STAMP) ## write dashboards and alert rules anew from grafana/*.py and deploy/prometheus/*.py
 	$(BIN)/python -m deploy.prometheus

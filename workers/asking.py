@@ -9,7 +9,7 @@ from dramatiq.errors import ConnectionClosed, QueueJoinTimeout
 from pika import exceptions as amqp
 from pika.adapters.utils.connection_workflow import AMQPConnectorException
 
-from workers.bulk import BulkSending, look
+from workers.bulk import BulkSending
 from workers.transport import topology
 from workers.transport.refusal import hopeless
 
@@ -39,7 +39,7 @@ class Asking(BulkSending):
     def get_queue_message_counts(self, queue_name: str) -> tuple[int, int, int]:
         """How many messages are in a queue: ready, delayed (always 0: delays aren't kept a queue), dead."""
         self.declare_queue(queue_name, ensure=True)
-        ready, dead = (self.ask(partial(look, name)) for name in (queue_name, topology.dead_queue(queue_name)))
+        ready, dead = (self.ask(partial(topology.look, name)) for name in (queue_name, topology.dead_queue(queue_name)))
         return ready.method.message_count, 0, dead.method.message_count
 
     def flush(self, queue_name: str) -> None:

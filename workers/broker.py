@@ -102,7 +102,9 @@ def setup_broker() -> JobBroker:
       ConfigurationError: a setting can't work.
     """
     chosen = settings()
-    engine = create_store_engine(chosen.store.url.get_secret_value(), pool_size=chosen.store.pool_size)
+    engine = create_store_engine(
+        chosen.store.url.get_secret_value(), pool_size=chosen.store.pool_size, ca_path=chosen.store.ca_path
+    )
     middleware = build_middleware(chosen, engine)
     broker: JobBroker
     if chosen.rabbitmq.in_memory:
@@ -115,6 +117,7 @@ def setup_broker() -> JobBroker:
             connect_timeout_seconds=chosen.rabbitmq.connect_timeout_seconds,
             publish_timeout_seconds=chosen.rabbitmq.publish_timeout_seconds,
             max_message_bytes=chosen.rabbitmq.max_message_bytes,
+            ca_path=chosen.rabbitmq.ca_path,
         )
     broker.store, broker.limits = engine, limits_of(chosen)
     dramatiq.set_broker(broker)

@@ -14,6 +14,7 @@ from workers.errors import BrokerUnreachable, DutifulError, PublishError, QueueM
 from workers.event_loop import refuse_to_block_an_event_loop
 from workers.job_broker import JobBroker
 from workers.sending import Sending
+from workers.transport import topology
 from workers.transport.post import Post
 
 _BATCH: Final = 64
@@ -39,9 +40,9 @@ class BulkSending(Sending):
             posts = []
             for message in batch:
                 JobBroker.refuse(self, message)  # its size is that of the body which is made next
+                self.emit_before("enqueue", message, delay)  # it may write into the message
                 post = self.post(message, delay)
                 self.refuse_too_large(message.actor_name, len(post.body))
-                self.emit_before("enqueue", message, delay)
                 self._ensure_before_publishing(q_name(message.queue_name))
                 posts.append(post)
             self.publisher.publish(posts)
@@ -109,7 +110,7 @@ class BulkSending(Sending):
             self._ensure_before_publishing(queue)
         elif delay:
             try:
-                self.publisher.ask(partial(look, queue), self.publish_timeout_seconds)
+                self.publisher.ask(partial(topology.look, queue), self.publish_timeout_seconds)
             except amqp.ChannelClosedByBroker as error:
                 raise QueueMissing("there is no such queue", expected="a queue", received=queue) from error
             except (amqp.AMQPError, TimeoutError, OSError) as error:
@@ -130,11 +131,6 @@ class BulkSending(Sending):
                 raise
             self.emit_after("enqueue", message, delay)
         return count
-
-
-def look(queue: str, channel: Any, answer: Callable[[Any], None]) -> None:
-    """Answer with what RabbitMQ says of a queue; one that is missing closes the channel."""
-    channel.queue_declare(queue, passive=True, callback=answer)
 
 
 def _batches(messages: Iterable[Message[Any]]) -> Iterator[list[Message[Any]]]:

@@ -10,6 +10,7 @@ from typing import Any, Final, get_type_hints
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic_core import to_jsonable_python
 
+from workers.depth import refuse_too_deep
 from workers.errors import ConfigurationError, ContractError
 
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
@@ -93,7 +94,7 @@ class Contract:
           but_one: one required argument may be missing: the result of another job will be it.
 
         Raises:
-          ContractError: they don't match; it names each argument at fault.
+          ContractError: they don't match; it names each argument at fault. Or they nest deeper than 64.
         """
         given = self.bind(args, kwargs)
         try:
@@ -107,6 +108,7 @@ class Contract:
             wire = model.model_dump(mode="json", by_alias=True, exclude_unset=True)
         except (ValueError, RecursionError) as error:  # what can't be written as JSON, or nests without end
             raise self._refusal(str(error), list(kwargs)) from None
+        refuse_too_deep(self.actor_name, wire)
         return Arguments(self._values(model), wire)
 
     def accept(self, given: dict[str, Any]) -> dict[str, Any]:

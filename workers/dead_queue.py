@@ -18,6 +18,7 @@ from workers.errors import BrokerUnreachable, QueueHeld
 from workers.letter import Letter
 from workers.queues import NOT_FOUND
 from workers.rabbitmq import DutifulBroker
+from workers.transport.refusal import distrusted
 
 # AMQP counts a consumer's unsettled messages in 16 bits: a longer queue needs another consumer, when this one is full.
 _HELD_BY_ONE: Final = 60_000
@@ -198,7 +199,7 @@ class DeadQueue:
 
 
 def _lost(error: Exception) -> BrokerUnreachable:
-    return BrokerUnreachable(
+    return distrusted(error) or BrokerUnreachable(
         "the dead letters can't be looked at; all of them are still there",
         expected="a connection to DUTIFUL_RABBITMQ__URL that lasts",
         received=str(error) or repr(error),

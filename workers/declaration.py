@@ -152,8 +152,9 @@ def actor(
       short: it takes well under a second. A queue all of whose jobs are short is fetched far ahead, which is several
         times faster; a job behind a long one would wait for it there.
       broker: default: Dramatiq's own, which setup_broker() has set.
-      options: Dramatiq's, and those of our middleware: `hard_time_limit`, `expires_in`, `isolated` (it runs in a child
-        process), `memory_limit_megabytes` there. A duration is a timedelta or milliseconds.
+      options: Dramatiq's, and those of our middleware: `hard_time_limit`, `expires_in`, `report_each_attempt` (to
+        Sentry), `isolated` (it runs in a child process), `memory_limit_megabytes` there. A duration is a timedelta or
+        milliseconds.
 
     Raises:
       ConfigurationError: the declaration can't work.

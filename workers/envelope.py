@@ -1,7 +1,4 @@
-"""The envelope maps a message to AMQP properties, headers and body, and back.
-
-The body is Dramatiq's JSON. What dutiful adds travels as headers, so that any language can read and write it.
-"""
+"""The envelope maps a message to AMQP properties, headers and body, and back; workers.wire is its writing half."""
 
 import json
 from collections.abc import Mapping
@@ -10,22 +7,12 @@ from typing import Any, Final
 import pika
 from dramatiq import Message
 
-from workers.delivery import Carried
 from workers.errors import ContractError
 from workers.transport import topology
+from workers.wire import APP_ID, HEADERS, body, properties, refuse_long_words
 
-APP_ID: Final = "dutiful"
-# our option in memory → header on the wire
-HEADERS: Final = {
-    "key": "dutiful-key",
-    "attempt": "dutiful-attempt",
-    "generation": "dutiful-generation",
-    "replay_of": "dutiful-replay-of",
-    "deferrals": "dutiful-deferrals",
-    "first_deferred_at": "dutiful-first-deferred-at",
-    "deliveries": "dutiful-deliveries",
-    "traceparent": "traceparent",
-}
+__all__ = ["APP_ID", "HEADERS", "body", "decode", "properties", "raw_properties", "refuse_long_words"]
+
 _NUMBERS: Final = {"attempt", "generation", "deferrals", "first_deferred_at", "deliveries"}
 # What the next hop and the store can hold: a column of 32 bits, a short string of AMQP, a moment in milliseconds.
 _LARGEST: Final = {"first_deferred_at": 2**53}
@@ -49,54 +36,6 @@ _FIELDS: Final[dict[str, type]] = {
     "message_id": str,
     "message_timestamp": int,
 }
-
-_SHOWN: Final = 40
-
-_encode: Final = json.JSONEncoder(separators=(",", ":")).encode  # json.dumps would make an encoder each time
-
-
-def refuse_long_words(message: Carried) -> None:
-    """Look at the names that travel as AMQP's short strings, whose length counts in bytes of UTF-8.
-
-    Raises:
-      ContractError: one is too long, or no text that UTF-8 can write.
-    """
-    _refuse_long(message, "message_id", message.message_id, topology.LONGEST_WORD)
-    _refuse_long(message, "actor_name", message.actor_name, topology.LONGEST_WORD)
-    _refuse_long(message, "queue_name", topology.address(message.queue_name), topology.LONGEST_QUEUE)
-
-
-def body(message: Carried) -> bytes:
-    """The message as JSON, without what travels as headers."""
-    return _encode(
-        {
-            "queue_name": message.queue_name,
-            "actor_name": message.actor_name,
-            "args": message.args,
-            "kwargs": message.kwargs,
-            "options": {name: value for name, value in message.options.items() if name not in HEADERS},
-            "message_id": message.message_id,
-            "message_timestamp": message.message_timestamp,
-        }
-    ).encode()
-
-
-def properties(message: Carried, extra: Mapping[str, Any] | None = None) -> pika.BasicProperties:
-    """The AMQP properties of a message.
-
-    Only these leave: a broker's own headers (x-death above all) on a republished message would make RabbitMQ drop it.
-    """
-    options = message.options
-    ours = {header: options[name] for name, header in HEADERS.items() if options.get(name) is not None}
-    return pika.BasicProperties(
-        delivery_mode=2,
-        content_type="application/json",
-        message_id=message.message_id,
-        timestamp=message.message_timestamp // 1000,
-        type=message.actor_name,
-        app_id=APP_ID,
-        headers={**ours, **(extra or {})},
-    )
 
 
 def raw_properties(received: pika.BasicProperties, extra: Mapping[str, Any]) -> pika.BasicProperties:
@@ -191,16 +130,3 @@ def _undecodable(problem: str) -> ContractError:
     return ContractError(
         "the message can't be read", expected="Dramatiq's JSON envelope (docs/messages.md)", received=problem
     )
-
-
-def _refuse_long(message: Carried, name: str, word: str, longest: int) -> None:
-    try:
-        size = len(word.encode())
-    except UnicodeEncodeError:
-        size = 0  # half of a character
-    if not 0 < size <= longest:
-        raise ContractError(
-            f"a message for {message.actor_name[:_SHOWN]!r} has a {name} that AMQP can't carry",
-            expected=f"1 to {longest} bytes of UTF-8",
-            received=f"{size} bytes, {word[:_SHOWN]!r}",
-        )

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from workers.errors import ConfigurationError
+from .errors import ConfigurationError
 
 
 def is_event_loop() -> bool:

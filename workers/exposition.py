@@ -136,8 +136,10 @@ def serve_workers() -> int:
     Returns:
       the exit status.
     """
-    from workers.settings import settings  # noqa: PLC0415  a fork of its own reads them itself
+    from workers import logs  # noqa: PLC0415  only in a process of its own
+    from workers.settings import settings  # noqa: PLC0415  a fork reads them itself
 
+    logs.configure(level=settings().logs.level, form=settings().logs.format, environment=settings().environment)
     chosen = settings().metrics
     parent = os.getppid()
     directory = chosen.directory or default_directory(parent)

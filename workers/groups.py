@@ -15,6 +15,7 @@ from workers.errors import ConfigurationError, ContractError
 from workers.job import Job
 from workers.store import groups
 from workers.store.outbox import Outgoing
+from workers.traces import stamp
 
 # Dramatiq's own words for it: its groups write them into each member.
 GROUP_OPTION = "group_completion_uuid"
@@ -53,6 +54,7 @@ class OpenGroup:
         """
         job, connection = _inside()
         groups.expect(connection, self.name)
+        stamp(message)
         job.collect(message.copy(options={GROUP_OPTION: self.name}), delay)
 
     def close(self) -> None:
@@ -68,6 +70,7 @@ class OpenGroup:
 
 def outgoing(message: Message[Any], delay: int | None = None) -> Outgoing:
     """A message as the store keeps it."""
+    stamp(message)
     return Outgoing(message.message_id, message.encode(), delay)
 
 

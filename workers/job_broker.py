@@ -18,7 +18,9 @@ from workers.delivery import Carried, Delivery
 from workers.errors import ConfigurationError, ContractError
 from workers.event_loop import refuse_to_block_an_event_loop
 from workers.hooks import HookedBroker
+from workers.job import Job
 from workers.limits import Limits
+from workers.traces import stamp
 from workers.transport import topology
 
 _UNKNOWN_ACTOR_PATIENCE: Final = timedelta(minutes=10)
@@ -72,7 +74,7 @@ class JobBroker(HookedBroker):
         """
         self.refuse(message)
         job = running_job()
-        if job is None or not job.collect(message, delay):
+        if job is None or not self._collected(job, message, delay):
             self.publish(message, delay=delay)
         return message
 
@@ -80,9 +82,15 @@ class JobBroker(HookedBroker):
         """As `enqueue`, for an event loop: other tasks go on until the confirm is there."""
         self.refuse(message)
         job = running_job()
-        if job is None or not job.collect(message, delay):
+        if job is None or not self._collected(job, message, delay):
             await asyncio.to_thread(self.publish, message, delay=delay)
         return message
+
+    def _collected(self, job: Job, message: Message[Any], delay: int | None) -> bool:
+        """Whether the message goes with the commit of the job that sends it."""
+        if job.connection is not None:
+            stamp(message)  # whoever publishes it knows nothing of this place
+        return job.collect(message, delay)
 
     def enqueue_many(
         self,

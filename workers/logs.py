@@ -106,8 +106,13 @@ class Lines(logging.StreamHandler[TextIO]):
 
 
 def configure(*, level: str, form: Literal["json", "console"], environment: str) -> Lines:
-    """Send every log line of this process, ours and the libraries', through one format to stderr."""
+    """Send every log line of this process through one format to stderr: ours, the libraries', and Python's own.
+
+    Those are warnings, and what ends a thread.
+    """
     join_standard_logging()
+    logging.captureWarnings(capture=True)
+    threading.excepthook = _log_end_of_thread
     renderer: Any = (
         structlog.processors.JSONRenderer(ensure_ascii=False)
         if form == "json"
@@ -142,6 +147,12 @@ def join_standard_logging() -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
+
+
+def _log_end_of_thread(ended: threading.ExceptHookArgs) -> None:
+    name = ended.thread.name if ended.thread is not None else "that is gone"
+    error = ended.exc_value or ended.exc_type()
+    logging.getLogger(__name__).critical("an error has ended the thread %s", name, exc_info=error)
 
 
 def _without_arguments(record: logging.LogRecord) -> bool:

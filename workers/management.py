@@ -4,12 +4,14 @@ import base64
 import json
 from datetime import datetime
 from email.utils import parsedate_to_datetime
+from ssl import SSLContext
 from typing import Any, Final
 from urllib.error import URLError
 from urllib.parse import quote, unquote, urlsplit
 from urllib.request import Request, urlopen
 
 from workers.errors import DutifulError
+from workers.tls import complaint
 
 _SECONDS: Final = 10
 
@@ -27,9 +29,11 @@ class Management:
       url: http or https; may have user and password in it.
       vhost: the vhost.
       user, password: used when the URL has none.
+      context: for https, whom to trust.
     """
 
-    def __init__(self, url: str, *, vhost: str, user: str, password: str) -> None:
+    def __init__(self, url: str, *, vhost: str, user: str, password: str, context: SSLContext | None = None) -> None:
+        self._context = context
         parts = urlsplit(url)
         host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
         self.address = f"{parts.scheme}://{host}" + (f":{parts.port}" if parts.port else "") + parts.path.rstrip("/")
@@ -78,9 +82,9 @@ class Management:
             f"{self.address}/api/{path}", headers={"Authorization": self._authorization}
         )
         try:
-            return urlopen(request, timeout=_SECONDS)  # noqa: S310  as above
+            return urlopen(request, timeout=_SECONDS, context=self._context)  # noqa: S310  as above
         except (URLError, OSError, ValueError) as error:
-            raise self._unavailable(str(error)) from None
+            raise self._unavailable(complaint(error) or str(error)) from None
 
     def _unavailable(self, why: str) -> ManagementUnavailable:
         return ManagementUnavailable(

@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 import pika
@@ -12,6 +13,8 @@ from pika import exceptions as amqp
 from workers.errors import BrokerUnreachable, ConfigurationError
 from workers.queues import NOT_FOUND, ask
 from workers.rabbitmq import DutifulBroker
+from workers.tls import client_context
+from workers.transport.refusal import distrusted
 
 _LOCKED: Final = 405
 
@@ -61,11 +64,12 @@ class Origin:
     Parameters:
       url: its AMQP address; several, with ; between them, are tried in turn.
       parts: the queues over there.
+      ca_path: the authorities that may sign its certificate; None: those that this system trusts.
     """
 
-    def __init__(self, url: str, parts: Sequence[Part]) -> None:
+    def __init__(self, url: str, parts: Sequence[Part], ca_path: Path | None = None) -> None:
         self.parts = list(parts)
-        self._hosts = [_parameters(each) for each in url.split(";")]
+        self._hosts = [_parameters(each, ca_path) for each in url.split(";")]
 
     def connect(self) -> Any:
         """A new connection."""
@@ -124,7 +128,7 @@ class Origin:
         )
 
 
-def _parameters(url: str) -> pika.URLParameters:
+def _parameters(url: str, ca_path: Path | None) -> pika.URLParameters:
     try:
         parameters = pika.URLParameters(url)
     except (ValueError, TypeError) as error:
@@ -134,12 +138,14 @@ def _parameters(url: str) -> pika.URLParameters:
     parameters.heartbeat = 15
     parameters.socket_timeout = 5
     parameters.stack_timeout = 10
+    if parameters.ssl_options is not None:
+        parameters.ssl_options = pika.SSLOptions(client_context(ca_path), parameters.host)
     return parameters
 
 
 def unreachable(error: BaseException) -> BrokerUnreachable:
     """The error that says why the other vhost can't be read."""
-    return BrokerUnreachable(
+    return distrusted(error) or BrokerUnreachable(
         "the RabbitMQ to move from can't be read",
         expected="a vhost at --from, and a user who may read it",
         received=repr(error),

@@ -20,6 +20,7 @@ from workers.errors import ContractError
 from workers.keys import checked_key
 from workers.store import tables
 from workers.store.publisher_outbox import Waiting
+from workers.traces import stamp
 
 _SHOWN: Final = 255
 
@@ -37,6 +38,7 @@ def add(connection: Connection, message: Message[Any], delay: timedelta | int | 
       sqlalchemy.exc.DBAPIError: the database refused, as it may any INSERT; a message's id is there already, say.
     """
     milliseconds = int(delay.total_seconds() * 1000) if isinstance(delay, timedelta) else delay
+    stamp(message)
     headers = envelope.properties(message).headers
     connection.execute(
         insert(tables.publisher_outbox).values(

@@ -10,7 +10,6 @@ from pika import exceptions as amqp
 
 from workers import envelope
 from workers.asking import Asking
-from workers.bulk import look
 from workers.delivery import Delivery
 from workers.errors import BrokerUnreachable, QueueMissing
 from workers.transport import topology
@@ -62,7 +61,9 @@ class Parking(Asking):
           BrokerUnreachable: there is no connection.
         """
         try:
-            answer = self.publisher.ask(partial(look, topology.parked_queue(actor)), self.publish_timeout_seconds)
+            answer = self.publisher.ask(
+                partial(topology.look, topology.parked_queue(actor)), self.publish_timeout_seconds
+            )
         except amqp.ChannelClosedByBroker as error:
             if error.reply_code == _NOT_FOUND:
                 return 0

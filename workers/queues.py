@@ -7,11 +7,14 @@ from functools import partial
 from typing import Any, Final
 
 from pika import exceptions as amqp
+from pika.adapters.utils.connection_workflow import AMQPConnectorException
 
 from workers.errors import BrokerUnreachable
 from workers.management import Management, ManagementUnavailable
 from workers.rabbitmq import DutifulBroker
+from workers.tls import client_context
 from workers.transport import topology
+from workers.transport.refusal import distrusted
 
 _SECONDS: Final = 6.0  # a person waits for it
 NOT_FOUND: Final = 404
@@ -156,8 +159,8 @@ def ask(broker: DutifulBroker, act: Callable[[Any, Callable[[Any], None]], None]
         return broker.publisher.ask(act, _SECONDS)
     except amqp.ChannelClosedByBroker:
         raise
-    except (amqp.AMQPError, TimeoutError, OSError) as error:
-        raise BrokerUnreachable(
+    except (amqp.AMQPError, AMQPConnectorException, TimeoutError, OSError) as error:
+        raise distrusted(error) or BrokerUnreachable(
             "RabbitMQ can't be reached",
             expected="a broker at DUTIFUL_RABBITMQ__URL",
             received=str(error) or repr(error),
@@ -175,4 +178,5 @@ def management_of(broker: DutifulBroker, url: str | None) -> Management | None:
     hosts: Sequence[Any] = broker.parameters if isinstance(broker.parameters, list) else [broker.parameters]
     who = hosts[0].credentials
     user, password = getattr(who, "username", ""), getattr(who, "password", "")  # a certificate has neither
-    return Management(url, vhost=hosts[0].virtual_host, user=user, password=password)
+    context = client_context(broker.ca_path) if url.startswith("https:") else None
+    return Management(url, vhost=hosts[0].virtual_host, user=user, password=password, context=context)

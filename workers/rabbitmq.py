@@ -6,6 +6,7 @@ import time
 import weakref
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any, Final, cast
 
 from dramatiq import Worker
@@ -19,6 +20,7 @@ from workers.delivery import Delivery
 from workers.errors import AnotherStore, ConfigurationError
 from workers.parking import Parking
 from workers.transport import topology
+from workers.transport.connection import bound
 from workers.transport.intake import Intake
 from workers.transport.publisher import Publisher
 from workers.work_queue import WorkQueue
@@ -39,6 +41,7 @@ class DutifulBroker(Parking, RabbitmqBroker):
       connect_timeout_seconds: the longest that one try to connect may take.
       publish_timeout_seconds: by when a message must be confirmed.
       max_message_bytes: a larger message is refused.
+      ca_path: the authorities that may sign RabbitMQ's certificate; None: those that this system trusts.
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class DutifulBroker(Parking, RabbitmqBroker):
         connect_timeout_seconds: int = 5,
         publish_timeout_seconds: int = 10,
         max_message_bytes: int = 1_048_576,
+        ca_path: Path | None = None,
         **options: Any,
     ) -> None:
         if not confirm_delivery or max_priority is not None:
@@ -77,13 +81,14 @@ class DutifulBroker(Parking, RabbitmqBroker):
         if hasattr(os, "register_at_fork"):
             me = weakref.ref(self)
             os.register_at_fork(after_in_child=lambda: _forget_the_parent(me()))
+        self.ca_path = ca_path
         self._hosts = self.parameters if isinstance(self.parameters, list) else [self.parameters]
-        for each in self._hosts:
-            each.heartbeat = heartbeat_seconds
-            each.socket_timeout = connect_timeout_seconds
-            each.stack_timeout = connect_timeout_seconds
-            each.blocked_connection_timeout = None  # each message has its deadline
-            each.tcp_options = {"TCP_USER_TIMEOUT": heartbeat_seconds * 1000}
+        bound(
+            self._hosts,
+            heartbeat_seconds=heartbeat_seconds,
+            connect_timeout_seconds=connect_timeout_seconds,
+            ca_path=ca_path,
+        )
 
     # Connections
 

@@ -3,9 +3,9 @@
 from functools import cache
 from pathlib import Path
 from typing import ClassVar, Literal, Self
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, FilePath, SecretStr, field_validator, model_validator
 
 from workers.environment import Group, Tree
 
@@ -30,6 +30,11 @@ class RabbitMQ(Group):
         description="http(s) address of RabbitMQ's management page, such as http://127.0.0.1:15672, for "
         "`dutiful queues`; without user and password in it, those of the AMQP address are used",
     )
+    ca_path: FilePath | None = Field(
+        None,
+        description="PEM file of the authorities that may sign RabbitMQ's certificate, for amqps:// and https://; "
+        "default: those that this system trusts. Signature, host name and dates are always checked",
+    )
 
     @field_validator("management_url")
     @classmethod
@@ -44,8 +49,11 @@ class RabbitMQ(Group):
     @classmethod
     def _has_a_scheme_that_we_speak(cls, url: SecretStr) -> SecretStr:
         for address in url.get_secret_value().split(";"):
-            if urlsplit(address).scheme not in {"amqp", "amqps", "memory"}:
+            parts = urlsplit(address)
+            if parts.scheme not in {"amqp", "amqps", "memory"}:
                 raise ValueError("an address begins with amqp://, amqps:// or memory://")
+            if "ssl_options" in parse_qs(parts.query):
+                raise ValueError("ssl_options can't be in an address: certificates are always checked, see CA_PATH")
         return url
 
     @property
@@ -63,6 +71,11 @@ class Store(Group):
     )
     pool_size: int = Field(
         10, ge=1, le=100, description="connections that one process keeps; ten more may open at a peak"
+    )
+    ca_path: FilePath | None = Field(
+        None,
+        description="PEM file of the authorities that may sign PostgreSQL's certificate; with it, TLS is used, and "
+        "signature, host name and dates are checked. Without it, the address says",
     )
     key_ttl_seconds: int = Field(
         604_800, ge=3600, description="how long `dutiful store purge` keeps the key of a job that has ended"

@@ -16,10 +16,10 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from workers import metrics
-from workers.bulk import look
 from workers.errors import DutifulError
 from workers.store.engine import read_only
 from workers.store.identity import identity_of
+from workers.transport import topology
 
 if TYPE_CHECKING:
     from workers.rabbitmq import DutifulBroker
@@ -112,7 +112,7 @@ class VitalSigns:
     def _look_at_queue(self, queue: str) -> list[str]:
         oldest = self.broker.intake.waiting_since(queue)
         now = time.time()
-        answer = self.broker.ask(partial(look, queue), _ANSWER_SECONDS)
+        answer = self.broker.ask(partial(topology.look, queue), _ANSWER_SECONDS)
         waits = answer.method.message_count > 0 or oldest is not None
         if not waits:
             self._empty[queue] = now

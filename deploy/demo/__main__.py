@@ -131,7 +131,8 @@ def say_where(stack: Stack, display: Display) -> None:
     """Say where to look on."""
     display.say(f"worker's metrics  {stack.url('worker', METRICS)}/metrics")
     display.say(f"Prometheus        {stack.url('prometheus', PROMETHEUS)}")
-    display.say(f"RabbitMQ's page   {stack.url('rabbitmq', MANAGEMENT)} (dutiful, dutiful)")
+    display.say(f"RabbitMQ's page   {stack.url('rabbitmq', MANAGEMENT)}; user and password are in")
+    display.say(f"                  {stack.environment['DUTIFUL_RABBITMQ__URL']}")
 
 
 def stopped(number: int, _frame: object) -> NoReturn:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from deploy.local.errors import StackError
+from deploy.setup.passwords import known
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,6 +20,14 @@ if TYPE_CHECKING:
 # Keys that have no meaning without containers, each with the reason why leaving it out changes nothing.
 IGNORED = {
     "hostname": "a private node is named by the runner",
+    "init": "the guardian inherits and reaps what processes leave behind",
+    "read_only": "a process of this host has this host's file system; the units of deploy/systemd do the same there",
+    "tmpfs": "the host has a /tmp of its own",
+    "cap_drop": "nothing is started with more rights than whoever runs the stack",
+    "security_opt": "as above: there are no rights to gain",
+    "mem_limit": "a limit of a container; deploy/systemd has MemoryMax",
+    "cpus": "a limit of a container; deploy/systemd has CPUQuota",
+    "logging": "logs are files in the run folder, which goes with them",
 }
 # Services that run in containers only, by image, each with the reason.
 ONLY_IN_CONTAINERS = {
@@ -26,7 +35,7 @@ ONLY_IN_CONTAINERS = {
 }
 READ = {
     "image", "command", "environment", "depends_on", "healthcheck", "ports", "expose", "volumes", "restart",
-    "stop_grace_period", "stop_signal", "working_dir", "build",
+    "stop_grace_period", "stop_signal", "working_dir", "build", "profiles",
 }  # fmt: skip
 READ_BUILD = {"context", "dockerfile", "args"}  # of which only args matter: the checkout itself is what runs
 READ_HEALTHCHECK = {"test", "interval", "timeout", "retries", "start_period"}
@@ -78,11 +87,20 @@ class Service:
     stop_signal: str
     working_dir: str
     build_arguments: dict[str, str]
+    profiles: tuple[str, ...]
 
 
-def read(path: Path, overrides: Mapping[str, Mapping[str, Any]] | None = None) -> dict[str, Service]:
-    """Return the services of a compose file; overrides are laid over it first, environments merged name by name."""
-    variables = {**read_env_file(path.parent / ".env"), **os.environ}
+def read(
+    path: Path,
+    overrides: Mapping[str, Mapping[str, Any]] | None = None,
+    own: Mapping[str, str] | None = None,
+) -> dict[str, Service]:
+    """Return the services of a compose file; overrides are laid over it first, environments merged name by name.
+
+    Parameters:
+      own: variables that win over those of .env, as the shell's win over all.
+    """
+    variables = {**known(path.parent / ".env"), **(own or {}), **os.environ}
     document = _interpolated(yaml.safe_load(path.read_text(encoding="utf-8")), variables)
     _refuse_unknown(path.name, {key for key in document if not key.startswith("x-")}, READ_TOP_LEVEL)
     services: dict[str, dict[str, Any]] = document["services"]
@@ -97,6 +115,13 @@ def read(path: Path, overrides: Mapping[str, Mapping[str, Any]] | None = None) -
         for name, body in services.items()
         if body["image"].partition(":")[0] not in ONLY_IN_CONTAINERS
     }
+
+
+def only_in_containers(path: Path) -> dict[str, str]:
+    """Return the services that are left out on a host, each with the reason."""
+    services = yaml.safe_load(path.read_text(encoding="utf-8"))["services"]
+    images = {name: body["image"].partition(":")[0] for name, body in services.items()}
+    return {name: ONLY_IN_CONTAINERS[image] for name, image in images.items() if image in ONLY_IN_CONTAINERS}
 
 
 def with_dependencies(services: Mapping[str, Service], wanted: list[str]) -> list[str]:
@@ -116,6 +141,12 @@ def with_dependencies(services: Mapping[str, Service], wanted: list[str]) -> lis
     for name in wanted or list(services):
         visit(name, ())
     return ordered
+
+
+def enabled(services: Mapping[str, Service], variables: Mapping[str, str]) -> list[str]:
+    """Return the services that start when none is named: those without a profile, and those of COMPOSE_PROFILES."""
+    chosen = {name.strip() for name in variables.get("COMPOSE_PROFILES", "").split(",")}
+    return [name for name, service in services.items() if not service.profiles or chosen & {*service.profiles, "*"}]
 
 
 def one_shot(services: Mapping[str, Service]) -> set[str]:
@@ -143,6 +174,7 @@ def _service(name: str, body: dict[str, Any]) -> Service:
         stop_signal=body.get("stop_signal", ""),
         working_dir=body.get("working_dir", ""),
         build_arguments=_build_arguments(name, body.get("build", {})),
+        profiles=tuple(body.get("profiles", ())),
     )
 
 
@@ -248,12 +280,3 @@ def _value(match: re.Match[str], variables: Mapping[str, str]) -> str:
             f"variable {braced} is needed by the compose file", expected=word or "a value", received="none"
         )
     return (word or "") if value is None else value
-
-
-def read_env_file(path: Path) -> dict[str, str]:
-    """Return the variables of a .env file; none where there is no file."""
-    if not path.is_file():
-        return {}
-    lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-    pairs = [line.removeprefix("export ").split("=", 1) for line in lines if "=" in line and not line.startswith("#")]
-    return {name.strip(): value.strip().strip("'\"") for name, value in pairs}

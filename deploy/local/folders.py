@@ -33,6 +33,11 @@ class Folders:
         return self.run / "order.json"
 
     @property
+    def passwords(self) -> Path:
+        """Hold the passwords that this stack's data was made with, where .env had none."""
+        return self.run / "passwords.env"
+
+    @property
     def lock(self) -> Path:
         """Let one process at a time start or stop the stack."""
         return self.run / "stack.lock"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from deploy.local import compose, images, postgres
 from deploy.local.addresses import Addresses, Ports
+from deploy.setup.passwords import known
 
 if TYPE_CHECKING:
     from deploy.local.compose import Mount, Service
@@ -34,7 +35,7 @@ class Plan:
         ports = {
             name: {int(inside): outside for inside, outside in each.items()} for name, each in order["ports"].items()
         }
-        return cls(folders, path, compose.read(path, order["overrides"]), ports)
+        return cls(folders, path, compose.read(path, order["overrides"], known(folders.passwords)), ports)
 
     def launch(self, name: str) -> images.Launch:
         """Prepare a service's files and return how to start it."""

@@ -9,6 +9,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from deploy.local import compose
+from deploy.local.folders import COMPOSE_FILE
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -18,6 +21,8 @@ PAGES = (
     ("RabbitMQ's page", "rabbitmq", 15672, "/"),
     ("worker's metrics", "worker", 9191, "/metrics"),
     ("scheduler's metrics", "scheduler", 9192, "/metrics"),
+    ("the other's metrics", "scheduler-2", 9192, "/metrics"),
+    ("gateway", "gateway", 8000, "/health"),
     ("Prometheus", "prometheus", 9090, "/"),
     ("Alertmanager", "alertmanager", 9093, "/"),
 )
@@ -51,6 +56,8 @@ def places(stack: Stack) -> None:
     for name, value in stack.environment.items():
         print(f"{name}={value}")
     print(f"{'files and logs:':<22} {stack.run_folder}")
+    for name, reason in compose.only_in_containers(COMPOSE_FILE).items():
+        print(f"{name + ':':<22} does not run without containers: {reason}")
 
 
 def logged(stack: Stack) -> list[str]:

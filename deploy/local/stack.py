@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import signal
 import time
 from contextlib import contextmanager, nullcontext, suppress
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 from deploy.local import compose, control, order, processes
 from deploy.local.errors import StackError
 from deploy.local.folders import COMPOSE_FILE, DEFAULT_RUN_FOLDER, Folders
+from deploy.setup import passwords
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -50,16 +52,16 @@ class Stack:
         timeout: float = START_SECONDS,
         say: Callable[[str], None] = _quiet,
     ) -> Self:
-        """Start services (all when none is named) with what they depend on, and wait until they are healthy.
+        """Start services with what they depend on, and wait until they are healthy.
 
-        An attached stack ends with the process that started it, even when that is killed. Should the folder hold a
-        stack that runs already, the services are started there and there must be no overrides.
+        Where none is named, those without a profile start, and those of COMPOSE_PROFILES. An attached stack ends with
+        the process that started it, even when that is killed. Should the folder hold a stack that runs already, the
+        services are started there and there must be no overrides.
         """
         stack = cls(run_folder)
-        declared = compose.read(compose_file, overrides)
-        wanted = compose.with_dependencies(declared, list(services))
         stack._folders.create()
         with stack._locked():
+            declared, wanted = stack._read(compose_file, overrides, list(services))
             if control.guardian(stack._folders) is None:
                 stack._clear_stale()
                 order.write(stack._folders, declared, wanted, overrides or {}, compose_file, attached=attached)
@@ -76,6 +78,16 @@ class Stack:
             with stack._stopped_on_error() if attached else nullcontext():
                 stack.wait_healthy(*wanted, timeout=timeout, say=say)
         return stack
+
+    def _read(
+        self, compose_file: Path, overrides: Mapping[str, Mapping[str, Any]] | None, services: list[str]
+    ) -> tuple[dict[str, compose.Service], list[str]]:
+        """Return what the compose file declares, and what shall run; passwords that nobody has given are made."""
+        outside = {**passwords.known(compose_file.parent / ".env"), **os.environ}
+        own = passwords.known(self._folders.passwords)
+        passwords.add(self._folders.passwords, passwords.needed(compose_file), outside | own)
+        declared = compose.read(compose_file, overrides, passwords.known(self._folders.passwords))
+        return declared, compose.with_dependencies(declared, services or compose.enabled(declared, outside))
 
     @contextmanager
     def _stopped_on_error(self) -> Iterator[None]:

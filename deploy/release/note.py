@@ -5,7 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 
+from deploy.local import compose
+from deploy.local.folders import COMPOSE_FILE
 from deploy.release.repository import Repository
+from deploy.release.staging import OURS
+from deploy.setup.passwords import needed
 
 
 @dataclass(frozen=True)
@@ -52,5 +56,11 @@ def rollback(before: str | None) -> str:
     """Return the command that brings the release before back; the schema stays as it is."""
     if before is None:
         return "there is no release before this one; docker compose down stops it, and its data stays"
-    services = "worker scheduler"
+    services = " ".join(deployed())
     return f"git checkout {before} && DUTIFUL_REVISION={before} docker compose up --build --detach --no-deps {services}"
+
+
+def deployed() -> list[str]:
+    """Return the services of docker-compose.yml that run this project's image until they are replaced."""
+    services = compose.read(COMPOSE_FILE, own=dict.fromkeys(needed(COMPOSE_FILE), "unused"))
+    return [name for name, service in services.items() if service.image == OURS and service.restart != "no"]

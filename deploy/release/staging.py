@@ -11,6 +11,7 @@ from pathlib import Path
 
 from deploy.local import StackError, compose
 from deploy.local.folders import COMPOSE_FILE
+from deploy.setup.passwords import known
 from workers.errors import ConfigurationError
 from workers.settings import Settings
 
@@ -30,7 +31,7 @@ def faults(variables: dict[str, str]) -> Iterator[str]:
     for name in PASSWORDS:
         given = variables.get(name, "")
         if len(given) < SHORTEST or not given.isalnum():
-            yield f"{name} must be {SHORTEST} letters and digits or more"
+            yield f"{name} must be {SHORTEST} letters and digits or more: `make env` makes such"
     if variables.get("DUTIFUL_ENVIRONMENT") not in DEPLOYED:
         yield f"DUTIFUL_ENVIRONMENT must be one of {', '.join(DEPLOYED)}"
     os.environ.clear()
@@ -67,7 +68,7 @@ def main(arguments: list[str]) -> int:
     if not file.is_file():
         print(f"there is no {file}; it belongs on the host alone, and .env.example says what can be in it")
         return 1
-    found = list(faults(compose.read_env_file(file)))
+    found = list(faults(known(file)))
     for fault in found:
         print(f"wrong: {fault}")
     if not found:

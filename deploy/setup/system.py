@@ -64,7 +64,7 @@ class Machine:
             f"  expected: root, or sudo, on Debian or Ubuntu; Homebrew on macOS\n"
             f"  to mend:  install {', '.join(names)} with your system's own tools, then say the same command again.\n"
             f"            Their services need not run: the project starts private ones of its own.\n"
-            f"            Where Docker is, `docker compose up` needs none of this."
+            f"            Where Docker is, `make env && docker compose up` needs none of this."
         )
 
 

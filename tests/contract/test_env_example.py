@@ -74,8 +74,8 @@ def comment(field):
 
 
 def compose_variables():
-    """Each ${NAME:-default} of the compose file."""
-    found = {}
+    """Each ${NAME:-default} of the compose file, ${NAME:?without one}, and what switches its profiles on."""
+    found = {"COMPOSE_PROFILES": ""}
 
     def visit(node):
         if isinstance(node, dict):
@@ -84,7 +84,7 @@ def compose_variables():
             for each in node:
                 visit(each)
         elif isinstance(node, str):
-            for name, default in re.findall(r"(?<!\$)\$\{(\w+)(?::-([^}]*))?\}", node):
+            for name, default in re.findall(r"(?<!\$)\$\{(\w+)(?::-([^}]*)|:\?[^}]*)?\}", node):
                 assert found.setdefault(name, default) == default, f"{name} has two defaults"
 
     visit(yaml.safe_load((ROOT / "docker-compose.yml").read_text()))

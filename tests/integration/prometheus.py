@@ -12,7 +12,6 @@ import httpx
 import yaml
 
 from deploy.prometheus import __main__ as rules
-from deploy.prometheus.thresholds import Thresholds
 from deploy.setup import servers
 
 ROOT = Path(__file__).parents[2]
@@ -65,9 +64,11 @@ class Watch:
     Parameters:
       targets: of each scrape job of the shipped file.
       ports: of Prometheus and of Alertmanager.
+      thresholds: of the rules.
     """
 
-    def __init__(self, folder, targets, ports, receiver):
+    def __init__(self, folder, targets, ports, receiver, thresholds):
+        self.thresholds = thresholds
         self.url = f"http://127.0.0.1:{ports[0]}"
         self.alertmanager = f"http://127.0.0.1:{ports[1]}"
         self.processes = []
@@ -82,7 +83,7 @@ class Watch:
             job["static_configs"] = [{"targets": targets.get(job["job_name"], [])}]
             job.get("params", {}).pop("vhost", None)
         (folder / "prometheus.yml").write_text(yaml.safe_dump(shipped))
-        (folder / "dutiful.rules.yml").write_text(yaml.safe_dump(faster(rules.document(Thresholds()))))
+        (folder / "dutiful.rules.yml").write_text(yaml.safe_dump(faster(rules.document(self.thresholds))))
         command = [str(servers.PROMETHEUS.find()), f"--config.file={folder}/prometheus.yml"]
         command += [f"--storage.tsdb.path={folder}/tsdb", f"--web.listen-address=127.0.0.1:{ports[0]}"]
         self._start(folder, [*command, "--enable-feature=expand-external-labels"], "prometheus")

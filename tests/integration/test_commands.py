@@ -1,6 +1,7 @@
 """`dutiful` on real servers: queues on RabbitMQ, the store on PostgreSQL."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -55,7 +56,7 @@ def test_a_vhost_with_other_queues_is_refused_in_one_line(dutiful, rabbitmq):
 @pytest.mark.parametrize("wrong", ["password", "vhost"])
 def test_a_user_or_vhost_that_rabbitmq_refuses_is_one_line_without_the_password(dutiful, rabbitmq, wrong):
     url = {
-        "password": rabbitmq.replace("dutiful:dutiful@", "dutiful:mistaken@"),
+        "password": re.sub("dutiful:.*@", "dutiful:mistaken@", rabbitmq),
         "vhost": rabbitmq.rpartition("/")[0] + "/nowhere",
     }[wrong]
 

@@ -146,7 +146,7 @@ def test_a_fresh_set_up_is_mended_by_the_commands_that_are_named(examined, run):
     schema, topology = lines["store schema"][0], lines["topology"][0]
     assert (schema["what"], schema["expected"], schema["received"]) == (
         "the tables of dutiful are behind",
-        "revision 0007",
+        "revision 0008",
         "no tables",
     )
     assert topology["what"].startswith("missing: exchange dutiful.jobs, exchange dutiful.undeliverable")

@@ -14,7 +14,9 @@ import pika
 import psycopg
 import pytest
 
-from deploy.local import Stack, StackError, control, processes
+from deploy.local import Stack, StackError, compose, control, processes
+from deploy.local.folders import COMPOSE_FILE
+from deploy.setup import passwords
 
 SERVICES = """
 services:
@@ -290,3 +292,41 @@ def test_the_command_line_says_what_runs_and_what_is_wrong(tmp_path):
     refused = command("kill", "worker")
     assert refused.returncode == 1
     assert refused.stderr.startswith("error: the local stack does not answer; expected one that runs")
+
+
+OUTER = ("worker", "scheduler", "scheduler-2", "gateway", "prometheus", "alertmanager")
+
+
+def health_of(stack, names):
+    return {name: each["health"] for name, each in stack.status().items() if name in names}
+
+
+@pytest.mark.long
+def test_the_health_check_of_a_service_that_stands_still_turns_red_and_green_again_when_it_goes_on(
+    stack, rabbitmq, postgres
+):
+    """As `docker pause` does it: every process of the service stands still."""
+    declared = compose.read(COMPOSE_FILE, own=dict.fromkeys(passwords.needed(COMPOSE_FILE), "x"))
+    servers = {"DUTIFUL_RABBITMQ__URL": rabbitmq, "DUTIFUL_STORE__URL": postgres}
+    changes = {name: {"healthcheck": impatient(service)} for name, service in declared.items() if service.healthcheck}
+    for name in ("migrate", "worker", "scheduler", "scheduler-2", "gateway"):
+        needs = {} if name == "migrate" else {"migrate": {"condition": "service_completed_successfully"}}
+        changes.setdefault(name, {}).update(environment=servers, depends_on=needs)
+    running = stack(services=[*changes], overrides=changes)
+    for names in (OUTER, ("rabbitmq", "postgres")):
+        frozen = [pid for name in names for pid in processes.marked(f"{running.run_folder}#{name}")]
+        try:
+            for pid in frozen:
+                os.kill(pid, signal.SIGSTOP)
+            until(lambda names=names: set(health_of(running, names).values()) == {"unhealthy"}, 30)
+        finally:
+            for pid in frozen:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
+        until(lambda names=names: set(health_of(running, names).values()) == {"healthy"}, 60)
+
+
+def impatient(service):
+    """The check of the compose file, more often and with less patience."""
+    test = ["CMD", *service.healthcheck.test]
+    return {"test": test, "interval": "500ms", "timeout": "3s", "retries": 2, "start_period": "60s"}

@@ -13,6 +13,7 @@ from workers.cli.dead_letters import dead_letters
 from workers.cli.doctor import doctor
 from workers.cli.jobs import jobs
 from workers.cli.outbox import outbox
+from workers.cli.publish import publish
 from workers.cli.queues import queues
 from workers.cli.schedules import schedules
 from workers.cli.status import status
@@ -29,6 +30,7 @@ app.add_typer(dead_letters, name="dead-letters")
 app.command("doctor")(doctor)
 app.add_typer(jobs, name="jobs")
 app.add_typer(outbox, name="outbox")
+app.command("publish")(publish)
 app.add_typer(queues, name="queues")
 app.add_typer(schedules, name="schedules")
 app.command("status")(status)
@@ -43,8 +45,11 @@ def main() -> NoReturn:
     try:
         app(standalone_mode=True)
     except BrokerConnectionError as error:
+        from workers.transport.refusal import distrusted  # noqa: PLC0415  only what a command uses is loaded
+
         _refuse(
-            BrokerUnreachable(
+            distrusted(error)
+            or BrokerUnreachable(
                 "RabbitMQ can't be reached", expected="a broker at DUTIFUL_RABBITMQ__URL", received=str(error)
             )
         )

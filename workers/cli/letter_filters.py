@@ -1,16 +1,14 @@
 """The options that choose dead letters are the same for every command about them."""
 
-import re
 from collections.abc import Sequence
-from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from workers.cli.moments import duration
+
 if TYPE_CHECKING:
     from workers.choice import Choice
-
-_UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 Ids = Annotated[list[str] | None, typer.Option("--id", help="Only this message's; may be repeated.")]
 Queue = Annotated[str | None, typer.Option(help="Only this work queue's, or dutiful.undeliverable.")]
@@ -39,17 +37,8 @@ def choice(  # noqa: PLR0917  one for each option
     """
     from workers.choice import Choice  # noqa: PLC0415  only what a command uses is loaded
 
-    older, newer = map(_age, ages)
+    older, newer = (None if each is None else duration(each) for each in ages)
     chosen = Choice(queue, frozenset(ids or ()), actor, reason, fingerprint, older, newer)
     if not everything and chosen == Choice():
         raise typer.BadParameter("say which: --id, --fingerprint, --actor, --queue, …, or --all")
     return chosen
-
-
-def _age(text: str | None) -> timedelta | None:
-    if text is None:
-        return None
-    found = re.fullmatch(r"(\d{1,6})([smhd])", text)
-    if found is None:
-        raise typer.BadParameter(f"{text!r} is no age: a number and s, m, h or d, such as 7d")
-    return timedelta(**{_UNITS[found[2]]: int(found[1])})

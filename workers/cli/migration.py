@@ -38,7 +38,7 @@ def migrate_queues(
         names = _chosen(broker, package, queue)
         # A process list shows arguments, and the address has a password in it.
         address = sys.stdin.readline().strip() if source == "-" else source
-        origin = Origin(address, parts_of(names, include_dead=include_dead))
+        origin = Origin(address, parts_of(names, include_dead=include_dead), broker.ca_path)
         origin.look(broker)
         _say_what_to_know(broker, origin, names, follow=follow)
         failure: DutifulError | None = None

@@ -1,8 +1,12 @@
 """Moments are read from a command's line and written to its page."""
 
-from datetime import UTC, datetime
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Final
 
 import typer
+
+_UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 def moment(text: str) -> datetime:
@@ -18,6 +22,18 @@ def moment(text: str) -> datetime:
     if found is None or found.tzinfo is None:
         raise typer.BadParameter(f"expected a time with its zone, such as 2026-11-22T18:00+01:00; received {text}")
     return found.astimezone(UTC)
+
+
+def duration(text: str) -> timedelta:
+    """A length of time, such as 90s, 5m, 12h or 7d.
+
+    Raises:
+      BadParameter: it is none.
+    """
+    found = re.fullmatch(r"(\d{1,6})([smhd])", text)
+    if found is None:
+        raise typer.BadParameter(f"expected a number and s, m, h or d, such as 5m; received {text}")
+    return timedelta(**{_UNITS[found[2]]: int(found[1])})
 
 
 def written(found: datetime | None) -> str:

@@ -111,7 +111,10 @@ def _database(url: str | None) -> Iterator[Any]:
 
     # A process list shows arguments, and the address has a password in it.
     given = sys.stdin.readline().strip() if url == "-" else url
-    engine = create_store_engine(given or settings().store.url.get_secret_value(), pool_size=2)
+    chosen = settings().store
+    # A service's database says in its own address whom to trust.
+    where = (given, None) if given else (chosen.url.get_secret_value(), chosen.ca_path)
+    engine = create_store_engine(where[0], pool_size=2, ca_path=where[1])
     try:
         yield engine
     finally:

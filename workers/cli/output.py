@@ -2,7 +2,8 @@
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -29,6 +30,21 @@ def show(rows: Sequence[Mapping[str, Any]], *, as_json: bool, nothing: str) -> N
         for row in rows:
             table.add_row(*("" if value is None else str(value) for value in row.values()))
         Console().print(table)
+
+
+class Ticker:
+    """One line that changes on a terminal, a line every few seconds elsewhere; both on standard error."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True)
+        self._last = time.monotonic()
+
+    def tick(self, line: Callable[[], str]) -> None:
+        """How it stands, when that was last said a while ago."""
+        if time.monotonic() - self._last < (0.2 if self._console.is_terminal else 5):
+            return
+        self._last = time.monotonic()
+        self._console.print(line(), end="\r" if self._console.is_terminal else "\n", highlight=False)
 
 
 def document(facts: Any) -> None:

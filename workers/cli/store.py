@@ -1,6 +1,5 @@
 """`dutiful store` looks after what is remembered about jobs."""
 
-import re
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -11,12 +10,11 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from workers.cli.moments import duration
 from workers.cli.output import Json, document, show
 from workers.cli.package import Package, rabbitmq_of
 
 store = typer.Typer(no_args_is_help=True, help="What is remembered about jobs.")
-
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 @store.command("migrate")
@@ -71,7 +69,7 @@ def purge_store(
     from workers.settings import settings  # noqa: PLC0415  only what a command uses is loaded
     from workers.store.purge import purge, purgeable  # noqa: PLC0415
 
-    ttl = timedelta(seconds=settings().store.key_ttl_seconds) if older_than is None else _age(older_than)
+    ttl = timedelta(seconds=settings().store.key_ttl_seconds) if older_than is None else duration(older_than)
     report = _Progress()
     removed = with_store(
         lambda engine: purgeable(engine, key_ttl=ttl) if dry_run else purge(engine, key_ttl=ttl, progress=report.tick)
@@ -106,18 +104,12 @@ def with_store(act: Callable[[Any], Any]) -> Any:
     from workers.settings import settings  # noqa: PLC0415
     from workers.store.engine import create_store_engine  # noqa: PLC0415
 
-    engine = create_store_engine(settings().store.url.get_secret_value())
+    chosen = settings().store
+    engine = create_store_engine(chosen.url.get_secret_value(), ca_path=chosen.ca_path)
     try:
         return act(engine)
     finally:
         engine.dispose()
-
-
-def _age(text: str) -> timedelta:
-    found = re.fullmatch(r"(\d{1,6})([smhd])", text)
-    if found is None:
-        raise typer.BadParameter(f"{text!r} is no age: a number and s, m, h or d, such as 7d")
-    return timedelta(**{_UNITS[found[2]]: int(found[1])})
 
 
 class _Progress:

@@ -20,7 +20,7 @@ def exposure(chosen: Settings) -> list[Line]:
     management = chosen.rabbitmq.management_url
     if management is not None:
         found += _management(urlsplit(management.get_secret_value()), private=chosen.private_network)
-    found += [] if chosen.private_network else _store(chosen.store.url.get_secret_value())
+    found += [] if chosen.private_network else _store(chosen)
     # An empty one means every address here, not loopback.
     if not chosen.private_network and not (chosen.metrics.host and is_loopback(chosen.metrics.host)):
         found.append(
@@ -87,20 +87,19 @@ def _management(address: SplitResult, *, private: bool) -> list[Line]:
     ]
 
 
-def _store(address: str) -> list[Line]:
-    url = make_url(address)
+def _store(chosen: Settings) -> list[Line]:
+    url = make_url(chosen.store.url.get_secret_value())
     mode = url.query.get("sslmode", "prefer")
-    host = url.query.get("host", url.host) or ""
-    if not url.drivername.startswith("postgresql") or mode == "verify-full" or str(host).startswith("/"):
-        return []
-    if is_loopback(str(host)):
+    host = str(url.query.get("host", url.host) or "")
+    is_checked = chosen.store.ca_path is not None or mode == "verify-full"
+    if not url.drivername.startswith("postgresql") or is_checked or host.startswith("/") or is_loopback(host):
         return []
     return [
         wrong(
             "exposure",
             f"nothing makes sure that {host} is the store, nor that nobody listens",
-            expected="DUTIFUL_STORE__URL with ?sslmode=verify-full&sslrootcert=/PATH/TO/ca.pem",
+            expected="DUTIFUL_STORE__CA_PATH, which asks for TLS and checks the certificate",
             received=f"sslmode={mode}",
-            mend=f"ask for it there; or {_LISTENED}",
+            mend=f"export DUTIFUL_STORE__CA_PATH=/PATH/TO/ca.pem; or {_LISTENED}",
         )
     ]

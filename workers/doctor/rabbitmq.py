@@ -14,6 +14,7 @@ from workers.management import Management, ManagementUnavailable
 from workers.queues import count
 from workers.rabbitmq import DutifulBroker
 from workers.transport import topology
+from workers.transport.refusal import distrusted
 from workers.verification import Finding, verify
 
 OLDEST: Final = (3, 10)
@@ -34,6 +35,10 @@ def reached(broker: DutifulBroker, queues: Iterable[str]) -> tuple[list[Line], b
         mend = f"rabbitmqctl add_vhost {vhost(broker)}; {grant(broker, queues)}"
         return [refused(check, error, mend=mend)], False
     except ConnectionClosed as error:
+        found = distrusted(error)
+        if found is not None:
+            mend = "export DUTIFUL_RABBITMQ__CA_PATH=/PATH/TO/ca.pem, or give RabbitMQ a new certificate"
+            return [refused(check, found, mend=mend)], False
         return [
             wrong(
                 check,

@@ -11,13 +11,13 @@ from dramatiq.errors import ConnectionClosed
 from sqlalchemy.exc import SQLAlchemyError
 
 from workers import adoption
-from workers.bulk import look
 from workers.errors import BrokerUnreachable, ConfigurationError, DutifulError, StoreUnavailable
 from workers.gateway import metrics
 from workers.gateway.door import Door
 from workers.job_broker import JobBroker
 from workers.rabbitmq import DutifulBroker
 from workers.store.readiness import make_ready, packages_of
+from workers.transport import topology
 
 _LOOK_SECONDS: Final = 2.0
 _ANSWER_SECONDS: Final = 5.0
@@ -98,7 +98,7 @@ class Lookout:
         if not isinstance(self.broker, DutifulBroker):
             return
         for queue in sorted(self.broker.get_declared_queues())[:1]:
-            self.broker.ask(partial(look, queue), _ANSWER_SECONDS)
+            self.broker.ask(partial(topology.look, queue), _ANSWER_SECONDS)
         if self.broker.publisher.is_blocked:
             raise ConfigurationError(
                 "RabbitMQ takes no messages", expected="a broker without a memory or disk alarm", received="an alarm"

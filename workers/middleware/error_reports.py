@@ -1,4 +1,4 @@
-"""ErrorReports sends one report to Sentry for each job that ended as a dead letter."""
+"""ErrorReports tells Sentry once of each job that ended as a dead letter, or of each attempt where asked."""
 
 from importlib.metadata import version
 from typing import Any
@@ -9,6 +9,8 @@ from workers import post_mortem
 from workers.declaration import Actor
 from workers.delivery import Delivery, Outcome
 from workers.masking import masked_text
+
+_ASKED = "report_each_attempt"
 
 
 class ErrorReports(Middleware):
@@ -24,6 +26,11 @@ class ErrorReports(Middleware):
         self.dsn = dsn
         self.environment = environment
         self.release = f"dutiful@{version('dutiful')}" + (f"+{revision}" if revision else "")
+
+    @property
+    def actor_options(self) -> set[str]:
+        """What an actor may say: that each of its attempts that fails is a report."""
+        return {_ASKED}
 
     def after_process_boot(self, broker: Broker) -> None:
         """Connect the worker process."""
@@ -44,20 +51,23 @@ class ErrorReports(Middleware):
         )
 
     def ended(self, broker: Broker, message: Delivery) -> None:
-        """Report a job that is dead."""
+        """Report a job that is dead, and an attempt that has failed where its actor asks for that."""
         outcome = message.outcome
-        if self.dsn is not None and outcome is not None and outcome.verdict == "dead":
-            _report(broker, message, outcome)
+        if self.dsn is None or outcome is None:
+            return
+        actor = broker.actors.get(message.actor_name)
+        asked = outcome.verdict == "retried" and actor is not None and actor.options.get(_ASKED)
+        if asked or outcome.verdict == "dead":
+            _report(actor, message, outcome)
 
 
-def _report(broker: Broker, message: Delivery, outcome: Outcome) -> None:
+def _report(actor: Any, message: Delivery, outcome: Outcome) -> None:
     import sentry_sdk  # noqa: PLC0415  only where it is used
 
-    actor = broker.actors.get(message.actor_name)
     with sentry_sdk.new_scope() as scope:
         scope.set_tag("actor", message.actor_name)
         scope.set_tag("queue", message.queue_name)
-        scope.set_tag("reason", outcome.reason)
+        scope.set_tag("reason", outcome.reason or outcome.verdict)
         if isinstance(actor, Actor):
             scope.set_tag("owner", actor.card.owner)
         alike = post_mortem.fingerprint(message.actor_name, outcome.reason, outcome.error)

@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import (
@@ -61,13 +62,16 @@ _POSTGRESQL_OUTAGES = {"08", "40", "53", "55", "57", "58"}
 _POSTGRESQL_STANDBY = "25006"  # read-only: the address leads to a server that is not the primary any more
 
 
-def create_store_engine(url: str, *, pool_size: int = 10, clock: Callable[[], datetime] = utcnow) -> Engine:
+def create_store_engine(
+    url: str, *, pool_size: int = 10, ca_path: Path | None = None, clock: Callable[[], datetime] = utcnow
+) -> Engine:
     """The engine of the store.
 
     Parameters:
       url: `sqlite:////path/to/file.db` or `postgresql+psycopg://user:password@host:port/name`.
       pool_size: connections that one process keeps open; it opens up to ten more at a peak, so that the lease's
         renewal never waits for jobs.
+      ca_path: the authorities that may sign PostgreSQL's certificate; None: the address says whether there is TLS.
       clock: what `now()` asks on SQLite, for tests; PostgreSQL has a clock of its own.
 
     Raises:
@@ -87,7 +91,7 @@ def create_store_engine(url: str, *, pool_size: int = 10, clock: Callable[[], da
         case "sqlite" | "sqlite+pysqlite":
             return embedded.create(address, options)
         case "postgresql" | "postgresql+psycopg":
-            return _postgresql_engine(address, options)
+            return _postgresql_engine(address, options, ca_path)
         case other:
             raise _unfit(other)
 
@@ -100,14 +104,18 @@ def _unfit(received: str) -> ConfigurationError:
     )
 
 
-def _postgresql_engine(address: URL, options: dict[str, Any]) -> Engine:
+def _postgresql_engine(address: URL, options: dict[str, Any], ca_path: Path | None) -> Engine:
     from workers.store import postgresql as patient  # noqa: PLC0415  who has SQLite needs no psycopg
 
     given = address.query.get("options", "")
     theirs = given if isinstance(given, str) else " ".join(given)
     engine = create_engine(
         address.set(drivername="postgresql+psycopg").difference_update_query(["options"]),
-        connect_args={**_POSTGRESQL_ARGUMENTS, "options": f"{_POSTGRESQL_OPTIONS} {theirs}".rstrip()},
+        connect_args={
+            **_POSTGRESQL_ARGUMENTS,
+            **patient.tls(address.query.get("sslmode"), ca_path),
+            "options": f"{_POSTGRESQL_OPTIONS} {theirs}".rstrip(),
+        },
         isolation_level="READ COMMITTED",  # a claim reads again what it waited for
         pool_pre_ping=True,
         **options,
@@ -219,6 +227,9 @@ def outages(what: str) -> Iterator[None]:
         if not is_outage(error):
             raise
         cause = error.orig if isinstance(error, DBAPIError) and error.orig else error
+        refusal = getattr(cause, "refusal", None)  # of a certificate, which is said in other words
+        if isinstance(refusal, StoreUnavailable):
+            raise refusal from error
         raise StoreUnavailable(
             what, expected="an answer from the store in time", received=f"{type(cause).__name__}: {cause}".strip()
         ) from error

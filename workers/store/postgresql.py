@@ -9,12 +9,78 @@ import socket
 import threading
 import time
 from collections.abc import Generator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final, Self, cast
 
 import psycopg
 
+from workers.errors import ConfigurationError, StoreUnavailable
+from workers.tls import client_context, complaint
+
 SILENCE_SECONDS: Final = 5.0
+_CHECKED: Final = "verify-full"
 _SSL_REQUEST: Final = bytes.fromhex("0000000804d2162f")  # any server answers it with one byte, before anybody logs in
+
+
+class CertificateRefused(psycopg.OperationalError):
+    """The server showed a certificate that is none for it.
+
+    Attributes:
+      refusal: what is said of it, instead of the driver's words.
+    """
+
+    def __init__(self, refusal: StoreUnavailable) -> None:
+        super().__init__(str(refusal))
+        self.refusal = refusal
+
+
+def tls(mode: str | tuple[str, ...] | None, ca_path: Path | None) -> dict[str, str]:
+    """What the driver is told, so that it checks signature, host name and dates.
+
+    Parameters:
+      mode: `sslmode` of the address.
+
+    Raises:
+      ConfigurationError: the address asks for less than that.
+    """
+    if ca_path is None:
+        return {}
+    if mode not in {None, _CHECKED}:
+        raise ConfigurationError(
+            "the store's address asks for less than DUTIFUL_STORE__CA_PATH",
+            expected=f"no sslmode in DUTIFUL_STORE__URL, or {_CHECKED}",
+            received=f"sslmode={mode}",
+        )
+    return {"sslmode": _CHECKED, "sslrootcert": str(ca_path)}
+
+
+def distrusted(error: psycopg.OperationalError, how: Mapping[str, Any]) -> CertificateRefused | None:
+    """The refusal in clear words; None where the error is about something else. libpq says as good as nothing."""
+    said = str(error)
+    if "certificate" not in said and "does not support SSL" not in said:
+        return None
+    host, port, root = (str(how.get(name, "")) for name in ("host", "port", "sslrootcert"))
+    why = _complaint(host, int(port or "5432"), Path(root)) if root and (port or "5432").isdigit() else None
+    return CertificateRefused(
+        StoreUnavailable(
+            "the store's certificate is refused",
+            expected=f"one for the host {host}, signed by an authority in DUTIFUL_STORE__CA_PATH, and still good",
+            received=why or " ".join(said.split()),
+        )
+    )
+
+
+def _complaint(host: str, port: int, ca_path: Path) -> str | None:
+    """What Python's TLS says of the certificate that a server shows."""
+    try:
+        with socket.create_connection((host, port), SILENCE_SECONDS) as link:
+            link.sendall(_SSL_REQUEST)
+            if link.recv(1) != b"S":
+                return "no TLS there"
+            with client_context(ca_path).wrap_socket(link, server_hostname=host):
+                return None
+    except OSError as error:
+        return complaint(error)
 
 
 class Door:
@@ -48,6 +114,8 @@ class Door:
         except psycopg.errors.ConnectionTimeout:
             self.is_silent = True
             raise
+        except psycopg.OperationalError as error:
+            raise distrusted(error, how) or error from None
         self.is_silent = False
         return connection.through(self)
 

@@ -7,15 +7,40 @@ import random
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from pathlib import Path
 from typing import Any, Final
 
-from workers.transport.turns import Connection, Loop
+from pika import SSLOptions
+
+from ..tls import client_context
+from .turns import Connection, Loop
 
 _log = logging.getLogger(__name__)
 
 _FIRST_PAUSE_SECONDS: Final = 0.2
 _LONGEST_PAUSE_SECONDS: Final = 10.0
 _CLOSE_SECONDS: Final = 5.0
+
+
+def bound(
+    hosts: Sequence[Any], *, heartbeat_seconds: int, connect_timeout_seconds: int, ca_path: Path | None = None
+) -> None:
+    """Give each host its deadlines: no call to it waits for ever, and a silent cut is noticed.
+
+    Parameters:
+      ca_path: the authorities that may sign the certificate of a host with amqps:; None: those that this system trusts.
+
+    Raises:
+      ConfigurationError: the file of authorities can't be read.
+    """
+    for each in hosts:
+        each.heartbeat = heartbeat_seconds
+        each.socket_timeout = connect_timeout_seconds
+        each.stack_timeout = connect_timeout_seconds
+        each.blocked_connection_timeout = None  # each message has its deadline
+        each.tcp_options = {"TCP_USER_TIMEOUT": heartbeat_seconds * 1000}
+        if each.ssl_options is not None:  # pika would check neither the certificate nor the name
+            each.ssl_options = SSLOptions(client_context(ca_path), each.host)
 
 
 class Link:

@@ -1,11 +1,12 @@
 """A post is one message on its way to the broker, and the promise to say how it went."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from threading import Lock
 
 import pika
 
-from workers.errors import PublishError, PublishRefused, PublishUnconfirmed, QueueMissing
+from ..errors import PublishError, PublishRefused, PublishUnconfirmed, QueueMissing
 
 
 def _closed_gate() -> Lock:
@@ -24,6 +25,7 @@ class Post:
       sent: it has been on its way, so it may have arrived.
       returned: the broker had no queue for it.
       is_done: it is known how it went.
+      told: called when it is, on the link's thread; an event loop can't wait for the gate.
     """
 
     exchange: str
@@ -35,6 +37,7 @@ class Post:
     sent: bool = False
     returned: bool = False
     is_done: bool = False
+    told: Callable[[], None] | None = None
     _error: PublishError | None = None
     # Released when it is done. A future takes several locks, and each may cost a system call.
     _gate: Lock = field(default_factory=_closed_gate)
@@ -90,3 +93,5 @@ class Post:
         if not self.is_done:  # the first answer counts
             self.is_done = True
             self._gate.release()
+            if self.told is not None:
+                self.told()

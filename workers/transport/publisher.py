@@ -11,10 +11,10 @@ from typing import Any, Final
 
 import pika
 
-from workers.errors import BrokerUnreachable, PublishRefused
-from workers.transport import refusal
-from workers.transport.connection import Link, Question
-from workers.transport.post import Post
+from ..errors import BrokerUnreachable, PublishRefused
+from . import refusal
+from .connection import Link, Question
+from .post import Post
 
 _WINDOW: Final = 1_000
 _CHECK_SECONDS: Final = 0.2
@@ -91,7 +91,7 @@ class Publisher:
 
     def unreachable(self) -> BrokerUnreachable:
         """The error that says why there is no connection."""
-        return BrokerUnreachable(
+        return refusal.distrusted(self._reason) or BrokerUnreachable(
             "RabbitMQ can't be reached, so nothing was sent",
             expected="a broker at DUTIFUL_RABBITMQ__URL",
             received=repr(self._reason) if self._reason else "no connection before the deadline",
@@ -151,7 +151,7 @@ class Publisher:
         self._forget(reason)
         self._round += 1
         self._check(self._round)  # an error on this thread may have taken the next one with it
-        if isinstance(reason, _HOPELESS):
+        if isinstance(reason, _HOPELESS) or refusal.distrusted(reason):
             questions, self._questions = self._questions, []
             for question in questions:
                 question.fail(reason)

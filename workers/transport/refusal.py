@@ -5,8 +5,9 @@ from typing import Final
 
 from pika import exceptions as amqp
 
-from workers.errors import AnotherStore, BrokerBlocked, ConfigurationError
-from workers.transport import topology
+from ..errors import AnotherStore, BrokerBlocked, BrokerUnreachable, ConfigurationError
+from ..tls import complaint
+from . import topology
 
 _PRECONDITION_FAILED: Final = 406
 _NOT_ALLOWED: Final = (403, 530)
@@ -45,6 +46,22 @@ def _another_store(ours: str, theirs: str) -> AnotherStore:
         "to give the vhost to this store on purpose: dutiful store adopt",
         received=f"store {ours}",
         owner=theirs,
+    )
+
+
+def distrusted(error: BaseException | None) -> BrokerUnreachable | None:
+    """The refusal of a server whose certificate is none for it; None where an error has nothing to do with TLS.
+
+    It is tried again, since certificates are renewed, and nothing is said to a server before it is trusted.
+    """
+    said = complaint(error)
+    if said is None:
+        return None
+    return BrokerUnreachable(
+        "RabbitMQ's certificate is refused, so nothing was sent",
+        expected="one for the host in DUTIFUL_RABBITMQ__URL, signed by an authority in DUTIFUL_RABBITMQ__CA_PATH, and "
+        "still good",
+        received=said,
     )
 
 

@@ -8,9 +8,10 @@ A delay is a binary number of 100 ms units. Level NN holds a message for 2^NN un
 at once if not, so that the broker alone keeps the time and no delayed message hides another.
 """
 
+from collections.abc import Callable
 from typing import Any, Final
 
-from workers.errors import ContractError
+from ..errors import ContractError
 
 JOBS: Final = "dutiful.jobs"
 DELIVER: Final = "dutiful.deliver"
@@ -110,6 +111,11 @@ def declare_queue(channel: Any, queue: str) -> None:
     channel.queue_declare(queue, durable=True, arguments={**_SAFE, **dead, "x-delivery-limit": DELIVERY_LIMIT})
     channel.queue_bind(queue, JOBS, queue)
     channel.queue_bind(queue, DELIVER, f"#.{address(queue)}")
+
+
+def look(queue: str, channel: Any, answer: Callable[[Any], None]) -> None:
+    """Answer with what RabbitMQ says of a queue; one that is missing closes the channel."""
+    channel.queue_declare(queue, passive=True, callback=answer)
 
 
 def delay_route(delay_ms: int, queue: str) -> tuple[str, str]:

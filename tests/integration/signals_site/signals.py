@@ -1,7 +1,10 @@
 """Jobs that bring about every state that a dashboard shows."""
 
+import os
 import time
+from contextlib import suppress
 from datetime import timedelta
+from pathlib import Path
 
 from workers import PermanentFailure, actor, current_job
 from workers.broker import setup_broker
@@ -23,7 +26,14 @@ def recovers() -> None:
 
 @actor(**CARD)
 def dies() -> None:
-    raise PermanentFailure("never", expected="another world", received="this one")
+    if not Path(os.environ["MENDED"]).exists():
+        raise PermanentFailure("never", expected="another world", received="this one")
+
+
+@actor(**CARD)
+def refuses() -> None:
+    if not Path(os.environ["MENDED"]).exists():
+        raise PermanentFailure("not like this", expected="something else", received="nothing")
 
 
 @actor(**CARD)
@@ -35,6 +45,15 @@ def postpones() -> None:
 def overruns() -> None:
     while True:
         time.sleep(0.05)
+
+
+@actor(
+    **CARD, isolated=True, time_limit=timedelta(seconds=1), hard_time_limit=timedelta(milliseconds=1500), max_retries=0
+)
+def hangs() -> None:
+    while True:
+        with suppress(BaseException):
+            time.sleep(60)
 
 
 @actor(**CARD)

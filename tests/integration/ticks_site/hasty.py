@@ -2,6 +2,7 @@
 
 Its clock began at BEGAN, a Unix time, and shows SPEED seconds for each that passes. It dies by SIGKILL at its AFTERth
 tick: when that is recorded and not yet published, published and not yet marked, or marked. STEP none: it lives.
+The file that CLOCK names, where there is one, says by how many seconds somebody has set the clock.
 """
 
 import os
@@ -9,6 +10,7 @@ import signal
 import sys
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from sweeping import sweep
 
@@ -25,7 +27,8 @@ left = int(after[0]) if after else 0
 
 
 def clock():
-    return datetime.fromtimestamp(float(began) + (time.time() - float(began)) * float(speed), UTC)
+    set_by = Path(os.environ.get("CLOCK", os.devnull)).read_text() or 0
+    return datetime.fromtimestamp(float(began) + (time.time() - float(began)) * float(speed) + float(set_by), UTC)
 
 
 def die(here):

@@ -7,6 +7,7 @@ import pytest
 
 from deploy.local import StackError, compose
 from deploy.local.folders import COMPOSE_FILE
+from deploy.setup import passwords
 
 MINIMAL = """
 services:
@@ -16,6 +17,9 @@ services:
 """
 
 
+OWN = dict.fromkeys(passwords.needed(COMPOSE_FILE), "secret")
+
+
 def read(tmp_path: Path, text: str, **overrides):
     path = tmp_path / "docker-compose.yml"
     path.write_text(text)
@@ -23,9 +27,10 @@ def read(tmp_path: Path, text: str, **overrides):
 
 
 def test_the_projects_own_compose_file_is_understood():
-    services = compose.read(COMPOSE_FILE)
-    ours = ["migrate", "worker", "scheduler", "gateway"]
-    assert list(services) == ["rabbitmq", "postgres", *ours, "prometheus", "alertmanager"]
+    services = compose.read(COMPOSE_FILE, own=OWN)
+    ours = ["rabbitmq", "postgres", "migrate", "worker", "scheduler", "scheduler-2", "gateway"]
+    assert compose.enabled(services, {}) == ours
+    assert compose.enabled(services, {"COMPOSE_PROFILES": "monitoring"}) == [*ours, "prometheus", "alertmanager"]
     assert services["worker"].depends_on == {
         "rabbitmq": "service_healthy",
         "migrate": "service_completed_successfully",
@@ -34,12 +39,12 @@ def test_the_projects_own_compose_file_is_understood():
 
 def test_every_port_of_the_projects_own_compose_file_is_published_on_loopback_only():
     ports = re.findall(r"^ +- (\S+:\d+:\d+)", COMPOSE_FILE.read_text(), flags=re.MULTILINE)
-    assert len(ports) == 10
+    assert len(ports) == 11
     assert all(port.startswith("127.0.0.1:") for port in ports)
 
 
 def test_workers_are_given_more_time_to_stop_than_they_ask_for():
-    worker = compose.read(COMPOSE_FILE)["worker"]
+    worker = compose.read(COMPOSE_FILE, own=OWN)["worker"]
     asked = int(worker.command[worker.command.index("--worker-shutdown-timeout") + 1]) / 1000
     assert worker.stop_grace_seconds > asked
 
@@ -102,6 +107,32 @@ def test_durations_are_read(text, value):
     assert compose.seconds(text) == value
 
 
+def test_a_service_of_a_profile_starts_only_where_the_profile_is_enabled(tmp_path):
+    text = "services: {a: {image: dutiful}, b: {image: dutiful, profiles: [extra]}, c: {image: dutiful, profiles: [x]}}"
+    services = read(tmp_path, text)
+
+    assert compose.enabled(services, {}) == ["a"]
+    assert compose.enabled(services, {"COMPOSE_PROFILES": "x, extra"}) == ["a", "b", "c"]
+    assert compose.enabled(services, {"COMPOSE_PROFILES": "*"}) == ["a", "b", "c"]
+
+
+def test_a_run_folder_s_own_variables_win_over_those_of_the_env_file(tmp_path):
+    (tmp_path / ".env").write_text("WORD=from .env\n")
+    path = tmp_path / "docker-compose.yml"
+    path.write_text(MINIMAL + "    environment: {X: '${WORD:?needed}'}")
+
+    assert compose.read(path)["job"].environment == {"X": "from .env"}
+    assert compose.read(path, own={"WORD": "own"})["job"].environment == {"X": "own"}
+
+
+def test_what_the_image_is_built_with_reaches_the_service(tmp_path):
+    text = MINIMAL + "    build: {context: ., dockerfile: Dockerfile, args: {REVISION: abc}}"
+
+    assert read(tmp_path, text)["job"].build_arguments == {"REVISION": "abc"}
+    with pytest.raises(StackError, match="target"):
+        read(tmp_path, MINIMAL + "    build: {target: x}")
+
+
 def test_overrides_replace_a_command_and_add_to_the_environment(tmp_path):
     text = MINIMAL + "    environment: {A: a, B: b}"
     job = read(tmp_path, text, job={"command": ["true"], "environment": {"B": "new", "C": "c"}})["job"]
@@ -115,7 +146,7 @@ def test_an_override_for_a_service_that_does_not_exist_is_refused(tmp_path):
 
 
 def test_a_service_brings_what_it_depends_on_in_order():
-    assert compose.with_dependencies(compose.read(COMPOSE_FILE), ["worker"]) == [
+    assert compose.with_dependencies(compose.read(COMPOSE_FILE, own=OWN), ["worker"]) == [
         "rabbitmq",
         "postgres",
         "migrate",

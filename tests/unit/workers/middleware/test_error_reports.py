@@ -24,6 +24,13 @@ def reported_late(card_number: str) -> None:
     raise ConnectionError(f"refused, password={SECRET}")
 
 
+@actor(
+    **CARD, actor_name="reported_each_time", max_retries=1, min_backoff=timedelta(seconds=1), report_each_attempt=True
+)
+def reported_each_time() -> None:
+    raise ConnectionError("refused")
+
+
 @actor(**CARD, actor_name="reported_at_once")
 def reported_at_once(card_number: str) -> None:
     raise PermanentFailure("never", expected="a user", received="nobody")
@@ -109,3 +116,16 @@ def test_without_an_address_nothing_is_sent_and_nothing_loaded(jobs, sentry):
 
     assert jobs.dead_letters
     assert sentry[2] == []
+
+
+@pytest.mark.usefixtures("reports")
+def test_an_actor_may_ask_for_a_report_of_each_attempt_that_failed(jobs, sentry):
+    reported_each_time.send()
+    for _ in range(2):
+        jobs.run()
+        jobs.clock.advance(timedelta(minutes=5))
+    sentry_sdk.flush(5)
+
+    tags = [event["tags"] for event in sentry[1]]
+    assert [each["reason"] for each in tags] == ["retried", "retries_exhausted"]
+    assert [event["contexts"]["job"]["attempt"] for event in sentry[1]] == [1, 2]

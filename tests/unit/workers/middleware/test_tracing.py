@@ -1,17 +1,23 @@
 """Each attempt is a span, linked to where its job was sent."""
 
+import json
 from datetime import timedelta
 
+import dramatiq
+import pika
 import pytest
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
+from sqlalchemy import create_engine, select
 
-from workers import actor
+from workers import actor, current_job, outbox
 from workers.broker import setup_broker
 from workers.middleware.tracing import tracing
+from workers.rabbitmq import DutifulBroker
+from workers.store import publisher_outbox, tables
 
 CARD = {"owner": "tests", "expects": "nothing", "rollback": "none"}
 setup_broker()
@@ -23,6 +29,13 @@ def traced() -> None:
     seen.append(trace.get_current_span().get_span_context().span_id)
     if len(seen) == 1:
         raise ConnectionError("with an argument in its text")
+
+
+@actor(**CARD, actor_name="parent")
+def parent() -> None:
+    seen.append(trace.get_current_span().get_span_context().span_id)
+    with current_job().transaction():
+        traced.send()
 
 
 @pytest.fixture(scope="module")
@@ -89,3 +102,38 @@ def test_a_traceparent_that_says_nothing_is_no_link(jobs, spans):
 
     (attempt,) = spans.get_finished_spans()
     assert attempt.links == ()
+
+
+def test_a_message_of_a_transaction_says_which_attempt_has_stored_it(jobs, spans):
+    parent.send()
+    jobs.run()
+
+    (child,) = [span for span in spans.get_finished_spans() if span.attributes.get("dutiful.actor") == "traced"][:1]
+    assert [link.context.span_id for link in child.links] == [seen[0]]
+
+
+def test_a_message_of_a_services_outbox_says_which_request_has_stored_it(spans, tmp_path):
+    engine = create_engine(f"sqlite:///{tmp_path}/shop.db")
+    with trace.get_tracer("a request").start_as_current_span("request") as request, engine.begin() as connection:
+        publisher_outbox.create(connection)
+        outbox.add(connection, traced.message())
+        headers = json.loads(connection.execute(select(tables.publisher_outbox.c.headers)).scalar_one())
+
+    assert headers["traceparent"].split("-")[2] == f"{request.get_span_context().span_id:016x}"
+
+
+def test_each_message_of_many_says_where_they_were_sent(spans, rabbitmq):
+    broker = DutifulBroker(url=rabbitmq, middleware=tracing())
+    messages = [dramatiq.Message("many", "traced", (), {}, {}) for _ in range(3)]
+    try:
+        with trace.get_tracer("a request").start_as_current_span("request") as request:
+            assert broker.enqueue_many(messages) == 3
+    finally:
+        broker.close()
+
+    trace_id = f"{request.get_span_context().trace_id:032x}"
+    with pika.BlockingConnection(pika.URLParameters(rabbitmq)) as connection:
+        channel = connection.channel()
+        found = [channel.basic_get("many", auto_ack=True)[1].headers["traceparent"] for _ in messages]
+    assert [each.split("-")[1] for each in found] == [trace_id] * 3
+    assert len(set(found)) == 3, "each has a span of its own"

@@ -1,0 +1,1 @@
+"""What RabbitMQ is told: its configuration, its plugins, and the definitions of dutiful's vhost and users."""

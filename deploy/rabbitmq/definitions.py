@@ -1,0 +1,87 @@
+"""Definitions tell RabbitMQ of dutiful's vhost, its four users with the least rights, and its policies."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import secrets
+from typing import TYPE_CHECKING, Any, Final
+
+from workers import roles
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+VHOST: Final = "dutiful"
+ROLES: Final = ("publisher", "worker", "operator", "metrics")
+_SALT_BYTES: Final = 4  # as RabbitMQ's own hashes have it
+
+
+def definitions(
+    queues: Iterable[str],
+    *,
+    vhost: str = VHOST,
+    hashes: Mapping[str, str] | None = None,
+    consumer_timeout_ms: int | None = None,
+) -> dict[str, Any]:
+    """What `rabbitmqctl import_definitions` and `load_definitions` take.
+
+    Parameters:
+      queues: work queues of the jobs.
+      vhost: whose users these are; their names begin with it.
+      hashes: of passwords, by role; a user without one can't log in.
+      consumer_timeout_ms: how long RabbitMQ waits for a settlement. Only RabbitMQ 3.12 and later take it.
+    """
+    work = sorted(queues)
+    found = {
+        "publisher": roles.publisher(),
+        "worker": roles.worker(work),
+        "operator": roles.operator(work),
+        "metrics": roles.metrics(),
+    }
+    rules = {"queue-leader-locator": "balanced"}  # in a cluster no node has all the work
+    if consumer_timeout_ms is not None:
+        rules |= {"consumer-timeout": consumer_timeout_ms}
+    return {
+        "vhosts": [{"name": vhost}],
+        "users": [
+            {
+                "name": user(vhost, name),
+                "password_hash": (hashes or {}).get(name, ""),
+                "hashing_algorithm": "rabbit_password_hashing_sha256",
+                "tags": list(role.tags),
+            }
+            for name, role in found.items()
+        ],
+        "permissions": [
+            {
+                "user": user(vhost, name),
+                "vhost": vhost,
+                "configure": role.configure,
+                "write": role.write,
+                "read": role.read,
+            }
+            for name, role in found.items()
+        ],
+        "policies": [
+            {
+                "vhost": vhost,
+                "name": "dutiful",
+                "pattern": ".*",
+                "apply-to": "queues",
+                "definition": rules,
+                "priority": 0,
+            }
+        ],
+    }
+
+
+def user(vhost: str, role: str) -> str:
+    """The name of a vhost's user."""
+    return f"{vhost}-{role}"
+
+
+def password_hash(password: str, salt: bytes | None = None) -> str:
+    """What RabbitMQ keeps of a password."""
+    salted = secrets.token_bytes(_SALT_BYTES) if salt is None else salt
+    return base64.b64encode(salted + hashlib.sha256(salted + password.encode()).digest()).decode()
