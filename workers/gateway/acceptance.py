@@ -100,7 +100,8 @@ class Acceptance:
           PublishError: it was not, or perhaps not, taken.
           StoreUnavailable: whether it came before can't be told; nothing was sent.
         """
-        order, name = body.parse(asked.body), asked.actor.actor_name
+        name = asked.actor.actor_name
+        order = body.parse(name, asked.body)
         fingerprint = arguments_hash(name, order.model_dump())
         message_id = None
         if asked.idempotency_key is not None:

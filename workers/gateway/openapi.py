@@ -15,7 +15,7 @@ from workers.schemas import OURS, schema
 
 _DEFS: Final = "#/$defs/"
 _PROBLEMS: Final = {
-    "400": "no JSON, too deep, or an Idempotency-Key that can't be read",
+    "400": "no JSON, or an Idempotency-Key that can't be read",
     "401": "no token, or one that is not known",
     "403": "the token is not for this actor",
     "404": "there is no such actor",
