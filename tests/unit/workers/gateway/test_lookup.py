@@ -6,6 +6,7 @@ import pytest
 
 from workers import jobs as orders
 from workers.errors import StoreUnavailable
+from workers.gateway.problems import Refusal
 from workers.store.engine import begin
 from workers.store.holders import Holder
 from workers.store.keys import Request, claim
@@ -125,6 +126,20 @@ def test_a_store_that_is_away_makes_it_unwell_until_it_is_back(shop, gateway):
     assert (answer.status_code, answer.json()) == (503, {"ok": False, "reasons": ["the store can't be used"]})
     gateway.lookout.look()
     assert shop.get("/health").status_code == 200
+
+
+def test_nobody_is_let_in_by_a_store_that_may_be_another_s(gateway, jobs):
+    with patch("workers.gateway.lookout.make_ready", side_effect=StoreUnavailable("gone")):
+        gateway.lookout.look()
+        with pytest.raises(Refusal, match="tokens can't be looked up"):
+            gateway.door.admit("Bearer x")
+    assert gateway.lookout.problems() == ["the gateway is not set up"]
+
+    gateway.lookout.look()
+
+    assert not gateway.lookout.problems()
+    with pytest.raises(Refusal, match="not known"):
+        gateway.door.admit("Bearer x")
 
 
 def test_the_description_has_a_path_with_an_example_for_each_actor(shop, gateway):
