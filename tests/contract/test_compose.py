@@ -389,7 +389,9 @@ def test_a_unit_stops_its_command_gently_and_starts_what_the_compose_file_starts
     program, *arguments = said["ExecStart"].split()
 
     assert said["KillMode"] == "mixed"
-    assert said["Restart"] == "always"
+    assert (said["Restart"], said["RestartSec"], said["StartLimitIntervalSec"]) == ("always", "1", "0"), (
+        "never given up"
+    )
     assert (Path(program).name, arguments[0]) == SERVICES[name].command[:2]
     assert int(said["TimeoutStopSec"]) == SERVICES[name].stop_grace_seconds
     assert megabytes(said["MemoryMax"]) == megabytes(DECLARED[name]["mem_limit"])
@@ -404,6 +406,13 @@ def test_the_unit_of_a_worker_has_the_threads_and_the_timeout_of_the_compose_fil
         worker_options().worker_shutdown_timeout,
     )
     assert unit("worker")["ReadWritePaths"].removeprefix("-") == SERVICES["worker"].environment["SITE_PUBLIC_DIRECTORY"]
+
+
+def test_each_worker_of_a_host_has_a_port_of_its_own_for_metrics():
+    name, port = unit("worker")["Environment"].split("=")
+
+    assert name in Settings.variables()
+    assert port.replace("%i", "1") == f"1{METRICS['worker']}"  # the first of a host: ten thousand above the default
 
 
 def test_units_name_exit_statuses_that_the_code_has():
