@@ -433,3 +433,40 @@ def test_systemd_understands_every_line_of_the_units(tmp_path):
     )
 
     assert not [line for line in done.stderr.splitlines() if str(tmp_path) in line], done.stderr
+
+
+# Addresses and rhythms
+
+
+def addresses():
+    """Every service:port that the compose file, Prometheus or Grafana is told."""
+    texts = [COMPOSE_FILE, *(ROOT / "deploy/prometheus").glob("*.yml"), *(ROOT / "grafana/provisioning").rglob("*.yml")]
+    names = "|".join(sorted(DECLARED, key=len, reverse=True))
+    lines = [line for path in texts for line in path.read_text().splitlines() if "image:" not in line]
+    return sorted({pair for line in lines for pair in re.findall(rf"(?<![\w.-])({names}):(\d+)\b", line)})
+
+
+@pytest.mark.parametrize(("service", "port"), addresses())
+def test_an_address_of_another_service_leads_to_a_port_that_it_has(service, port):
+    assert port in {each.rpartition(":")[2] for each in DECLARED[service]["ports"]}
+
+
+def test_each_server_that_our_services_need_is_addressed():
+    assert {"rabbitmq", "postgres", "worker", "scheduler", "gateway", "alertmanager"} <= {
+        name for name, _ in addresses()
+    }
+
+
+def test_grafana_counts_on_the_rhythm_in_which_prometheus_scrapes():
+    written = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())["global"]
+    source = yaml.safe_load((ROOT / "grafana/provisioning/datasources/prometheus.yml").read_text())["datasources"][0]
+
+    assert source["jsonData"]["timeInterval"] == written["scrape_interval"]
+    assert compose.seconds(written["scrape_timeout"]) < compose.seconds(written["scrape_interval"])
+
+
+def test_a_unit_has_the_cores_of_its_processes():
+    processes = make_argument_parser().parse_args(unit("worker")["ExecStart"].split()[1:]).processes
+
+    assert unit("worker")["CPUQuota"] == f"{processes * 100}%"
+    assert unit("scheduler")["CPUQuota"] == f"{DECLARED['scheduler']['cpus'] * 100:.0f}%"
