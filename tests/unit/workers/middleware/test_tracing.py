@@ -31,7 +31,7 @@ def traced() -> None:
         raise ConnectionError("with an argument in its text")
 
 
-@actor(**CARD, actor_name="parent")
+@actor(**CARD, actor_name="tracing.parent")
 def parent() -> None:
     seen.append(trace.get_current_span().get_span_context().span_id)
     with current_job().transaction():
