@@ -19,7 +19,7 @@ from workers.store.engine import create_store_engine
 SERVICES = ("migrate", "worker", "scheduler")
 """What a deployment replaces, in this order."""
 METRICS = 9191
-STATUS_SECONDS = 60.0
+STATUS_SECONDS = 120.0  # on a machine that is loaded by others too; `dutiful status` itself waits one second
 POLL_SECONDS = 0.2
 GRACE_SECONDS = 1
 
