@@ -1,5 +1,6 @@
 """The exposition serves /metrics and /health of a `dramatiq` command's workers, and of a scheduler."""
 
+import errno
 import json
 import os
 import shutil
@@ -46,8 +47,14 @@ def clear_left_behind() -> None:
 
 
 def share(directory: Path) -> None:
-    """Make this process's metrics readable by the fork that serves them. Before prometheus_client is imported."""
+    """Make this process's metrics readable by the fork that serves them. Before prometheus_client is imported.
+
+    Raises:
+      OSError: nothing can be written there.
+    """
     directory.mkdir(parents=True, exist_ok=True)
+    if not os.access(directory, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(directory))
     os.environ[_SHARED] = str(directory)
     from prometheus_client import values  # noqa: PLC0415  it looks at the environment
 

@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any, Final
 
 from pika import exceptions as amqp
-from pika.adapters.utils.connection_workflow import AMQPConnectorException
 
 from workers.errors import BrokerUnreachable
 from workers.management import Management, ManagementUnavailable
@@ -159,7 +158,7 @@ def ask(broker: DutifulBroker, act: Callable[[Any, Callable[[Any], None]], None]
         return broker.publisher.ask(act, _SECONDS)
     except amqp.ChannelClosedByBroker:
         raise
-    except (amqp.AMQPError, AMQPConnectorException, TimeoutError, OSError) as error:
+    except (amqp.AMQPError, TimeoutError, OSError) as error:
         raise distrusted(error) or BrokerUnreachable(
             "RabbitMQ can't be reached",
             expected="a broker at DUTIFUL_RABBITMQ__URL",

@@ -7,35 +7,15 @@ BREAK=broken  a next release that must not get through, and see that it is refus
 import os
 import signal
 import sys
-from collections.abc import Mapping
 from typing import NoReturn
 
 from deploy.local import Stack
 from deploy.local.folders import CHECKOUT
-from deploy.rehearsal.run import BREAKS, Options, Rehearsal
+from deploy.rehearsal.options import read
+from deploy.rehearsal.run import Rehearsal
 
 FOLDER = CHECKOUT / ".run" / "rehearsal"
 FINE, WRONG, USAGE = 0, 1, 2
-
-
-def read(environment: Mapping[str, str]) -> Options:
-    """Read the options from the environment; make passes its variables there.
-
-    Raises:
-      ValueError: one of them can't be used; it says which, and what would be right.
-    """
-    numbers = {}
-    for name, least, most in (("RATE", 1, 1000), ("SECONDS", 0, 3600)):
-        given = environment.get(name, "") or str(int(getattr(Options, name.lower())))
-        if not given.isdecimal() or not least <= int(given) <= most:
-            raise ValueError(
-                f"{name} is a whole number from {least} to {most}; received {given!r}. Nothing was started"
-            )
-        numbers[name.lower()] = float(given)
-    sabotage = environment.get("BREAK", "")
-    if sabotage and sabotage not in BREAKS:
-        raise ValueError(f"BREAK is one of {', '.join(BREAKS)}; received {sabotage!r}. Nothing was started")
-    return Options(numbers["rate"], numbers["seconds"], sabotage)
 
 
 def say(line: str) -> None:

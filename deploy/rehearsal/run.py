@@ -16,34 +16,18 @@ from deploy.rehearsal import ledger
 from deploy.rehearsal.build import build, changed, point
 from deploy.rehearsal.ledger import Published
 from deploy.rehearsal.load import LINGERING, Load
+from deploy.rehearsal.options import Options
 from deploy.rehearsal.report import Report, Step
-from deploy.rehearsal.site import GRACE_SECONDS, SERVICES, Site, link, overrides
+from deploy.rehearsal.site import GRACE_SECONDS, SERVICES, Site, is_fine, link, overrides, spoken
 
 NOW, NEXT = "now", "next"
 OVERLAYS = {NOW: [NOW], NEXT: [NOW, NEXT]}
-BREAKS = ("broken",)
-"""Folders that make the next release one that must not get through."""
 QUEUES = ("rehearsal", "rehearsal-long", "rehearsal-next")
 NAMED_ERROR = re.compile(r"^(?:error: .+|[\w.]+(?:Error|Failure|Unavailable): .+)$", re.MULTILINE)
 LEAST_JOBS = 10
 PATIENCE_SECONDS = 120.0
 POLL_SECONDS = 0.2
 LINGER_SECONDS = GRACE_SECONDS + 3.0
-
-
-@dataclass(frozen=True)
-class Options:
-    """What the person who rehearses wants.
-
-    Attributes:
-      rate: jobs a second.
-      seconds: how long each release works before the next step.
-      sabotage: a folder of releases/ that is laid over the next release; empty: none.
-    """
-
-    rate: float = 100.0
-    seconds: float = 15.0
-    sabotage: str = ""
 
 
 @dataclass
@@ -176,8 +160,8 @@ class Rehearsal:
         """Ask the four questions; the file with the answer can be compared with later."""
         file = self.folder / f"status-{moment.replace(' ', '-')}.json"
         with self._step(f"the four questions {moment}") as step:
-            answer = site.status(compare)
-            step.found = str(answer.get("verdict"))
+            answer, earlier = site.status(_release(moment), compare)
+            step.found = str(answer.get("verdict")) + (f"; it had said: {earlier}" if earlier else "")
         self.report.status[moment] = answer
         file.write_text(json.dumps(answer))
         return file
@@ -211,10 +195,9 @@ class Rehearsal:
             Check("publishing was never refused", "never refused", publishing, not load.failure),
         ]
         for moment, answer in self.report.status.items():
-            release = NEXT if "upgrade" in moment else NOW
-            said = "; ".join(itertools.chain(*(each["says"] for each in answer.get("answers", ()))))
-            right = answer.get("verdict") == "fine" and f" {release}" in said.partition("running here:")[2]
-            checks.append(Check(f"the four questions {moment}", f"fine, release {release}", said or "no answer", right))
+            release, said = _release(moment), "; ".join(spoken(answer)) or "no answer"
+            right = is_fine(answer, release)
+            checks.append(Check(f"the four questions {moment}", f"fine, release {release}", said, right))
         return checks
 
     def _waits(self, found: list[ledger.Entry]) -> None:
@@ -247,6 +230,11 @@ class Rehearsal:
         finally:
             step.seconds = time.monotonic() - began
             self.say(f"{step.seconds:6.1f} s  {name}{f': {step.found}' if step.found else ''}")
+
+
+def _release(moment: str) -> str:
+    """Return the release that runs at a moment."""
+    return NEXT if moment == "after the upgrade" else NOW
 
 
 def _reason(error: StackError) -> str:

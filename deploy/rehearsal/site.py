@@ -19,7 +19,7 @@ from workers.store.engine import create_store_engine
 SERVICES = ("migrate", "worker", "scheduler")
 """What a deployment replaces, in this order."""
 METRICS = 9191
-STATUS_SECONDS = 60.0
+STATUS_SECONDS = 120.0  # on a machine that is loaded by others too; `dutiful status` itself waits one second
 POLL_SECONDS = 0.2
 GRACE_SECONDS = 1
 
@@ -53,6 +53,17 @@ def overrides(folder: Path, more: Mapping[str, Mapping[str, Any]]) -> Overrides:
 def link(folder: Path, service: str) -> Path:
     """Return what leads to the release of a service."""
     return folder / "current" / service
+
+
+def spoken(answer: Mapping[str, Any]) -> list[str]:
+    """Return every sentence of an answer of `dutiful status`."""
+    return [line for each in answer.get("answers", ()) for line in each["says"]]
+
+
+def is_fine(answer: Mapping[str, Any], release: str) -> bool:
+    """Tell whether all four answers are fine, and the workers say that they are this release."""
+    running = [line.split() for line in spoken(answer) if line.startswith("running here:")]
+    return answer.get("verdict") == "fine" and bool(running) and running[0][-1] == release
 
 
 class Site:
@@ -94,13 +105,19 @@ class Site:
                     continue  # this release does not have it
         return found
 
-    def status(self, compare: Path | None = None) -> dict[str, Any]:
-        """Ask `dutiful status` of the release that the workers run, again until all is fine or it has had its time."""
-        deadline = time.monotonic() + STATUS_SECONDS
+    def status(self, release: str, compare: Path | None = None) -> tuple[dict[str, Any], str]:
+        """Ask `dutiful status` of the release that the workers run, until all is fine or it has had its time.
+
+        Returns:
+          the last answer, and what the last one that was not fine had said; a worker that is asked while it is very
+          busy may be silent for longer than the command waits, so that it can't say which release it is.
+        """
+        deadline, before = time.monotonic() + STATUS_SECONDS, ""
         while True:
             answer = self._status(compare)
-            if answer.get("verdict") == "fine" or time.monotonic() > deadline:
-                return answer
+            if is_fine(answer, release) or time.monotonic() > deadline:
+                return answer, before
+            before = "; ".join([*spoken(answer), *answer.get("unknown", ())])
             time.sleep(POLL_SECONDS)
 
     def _status(self, compare: Path | None) -> dict[str, Any]:

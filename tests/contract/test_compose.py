@@ -389,7 +389,9 @@ def test_a_unit_stops_its_command_gently_and_starts_what_the_compose_file_starts
     program, *arguments = said["ExecStart"].split()
 
     assert said["KillMode"] == "mixed"
-    assert said["Restart"] == "always"
+    assert (said["Restart"], said["RestartSec"], said["StartLimitIntervalSec"]) == ("always", "1", "0"), (
+        "never given up"
+    )
     assert (Path(program).name, arguments[0]) == SERVICES[name].command[:2]
     assert int(said["TimeoutStopSec"]) == SERVICES[name].stop_grace_seconds
     assert megabytes(said["MemoryMax"]) == megabytes(DECLARED[name]["mem_limit"])
@@ -404,6 +406,13 @@ def test_the_unit_of_a_worker_has_the_threads_and_the_timeout_of_the_compose_fil
         worker_options().worker_shutdown_timeout,
     )
     assert unit("worker")["ReadWritePaths"].removeprefix("-") == SERVICES["worker"].environment["SITE_PUBLIC_DIRECTORY"]
+
+
+def test_each_worker_of_a_host_has_a_port_of_its_own_for_metrics():
+    name, port = unit("worker")["Environment"].split("=")
+
+    assert name in Settings.variables()
+    assert port.replace("%i", "1") == f"1{METRICS['worker']}"  # the first of a host: ten thousand above the default
 
 
 def test_units_name_exit_statuses_that_the_code_has():
@@ -424,3 +433,40 @@ def test_systemd_understands_every_line_of_the_units(tmp_path):
     )
 
     assert not [line for line in done.stderr.splitlines() if str(tmp_path) in line], done.stderr
+
+
+# Addresses and rhythms
+
+
+def addresses():
+    """Every service:port that the compose file, Prometheus or Grafana is told."""
+    texts = [COMPOSE_FILE, *(ROOT / "deploy/prometheus").glob("*.yml"), *(ROOT / "grafana/provisioning").rglob("*.yml")]
+    names = "|".join(sorted(DECLARED, key=len, reverse=True))
+    lines = [line for path in texts for line in path.read_text().splitlines() if "image:" not in line]
+    return sorted({pair for line in lines for pair in re.findall(rf"(?<![\w.-])({names}):(\d+)\b", line)})
+
+
+@pytest.mark.parametrize(("service", "port"), addresses())
+def test_an_address_of_another_service_leads_to_a_port_that_it_has(service, port):
+    assert port in {each.rpartition(":")[2] for each in DECLARED[service]["ports"]}
+
+
+def test_each_server_that_our_services_need_is_addressed():
+    assert {"rabbitmq", "postgres", "worker", "scheduler", "gateway", "alertmanager"} <= {
+        name for name, _ in addresses()
+    }
+
+
+def test_grafana_counts_on_the_rhythm_in_which_prometheus_scrapes():
+    written = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())["global"]
+    source = yaml.safe_load((ROOT / "grafana/provisioning/datasources/prometheus.yml").read_text())["datasources"][0]
+
+    assert source["jsonData"]["timeInterval"] == written["scrape_interval"]
+    assert compose.seconds(written["scrape_timeout"]) < compose.seconds(written["scrape_interval"])
+
+
+def test_a_unit_has_the_cores_of_its_processes():
+    processes = make_argument_parser().parse_args(unit("worker")["ExecStart"].split()[1:]).processes
+
+    assert unit("worker")["CPUQuota"] == f"{processes * 100}%"
+    assert unit("scheduler")["CPUQuota"] == f"{DECLARED['scheduler']['cpus'] * 100:.0f}%"

@@ -13,6 +13,7 @@ import pytest
 from gateway import SITE, Gateway, add_token
 from processes import Worker, until
 
+from workers.publisher import KnownContracts
 from workers.store import tokens
 
 PROOF = bool(os.environ.get("PROOF"))
@@ -62,7 +63,9 @@ def work(environment, tmp_path):
         worker.kill()
 
 
-def test_what_is_asked_for_is_done_and_can_be_asked_after(client, work, ledger):
+def test_what_is_asked_for_is_done_and_can_be_asked_after(client, token, work, ledger):
+    known = KnownContracts.from_gateway(str(client.base_url), token)
+    known.contract("order").check({"number": 7, "lines": []})
     good = client.post("/v1/jobs/order", json=ORDER)
     mailed = client.post("/v1/jobs/mail", json={"arguments": {"address": "a", "day": 3}})
     bad = client.post("/v1/jobs/hopeless", json={}, headers={"Idempotency-Key": "1"})

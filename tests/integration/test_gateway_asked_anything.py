@@ -15,7 +15,7 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 from workers.store import tokens
 
 PROOF = bool(os.environ.get("PROOF"))
-ASKED = 300 if PROOF else 8
+ASKED = 100 if PROOF else 8
 
 
 @pytest.fixture
@@ -43,6 +43,7 @@ def everything(url):
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1_200)
 def test_whatever_is_asked_the_answer_is_described_and_what_is_accepted_is_there(gateway, token, rabbitmq):
     headers = {"Authorization": f"Bearer {token}"}
     with gateway.client(token) as client:

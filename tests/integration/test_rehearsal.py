@@ -14,14 +14,16 @@ from processes import until
 
 from deploy.local import Stack, processes
 from deploy.local.folders import CHECKOUT
-from deploy.rehearsal.run import Options, Rehearsal
+from deploy.rehearsal.options import Options
+from deploy.rehearsal.run import Rehearsal
 
 PROOF = bool(os.environ.get("PROOF"))
 SIZE = Options() if PROOF else Options(rate=40, seconds=0)
 KILLED = """
 import json, sys
 from pathlib import Path
-from deploy.rehearsal.run import Options, Rehearsal
+from deploy.rehearsal.options import Options
+from deploy.rehearsal.run import Rehearsal
 Rehearsal(Path(sys.argv[1]), Options(seconds=300), lambda line: print(line, flush=True), json.loads(sys.argv[2])).run()
 """
 

@@ -31,7 +31,9 @@ for name in (
     "test_outbox",
     "test_publisher_outbox",
     "test_purge",
+    "test_requests",
     "test_ticks",
+    "test_tokens",
     "test_turns",
 ):
     spec = importlib.util.spec_from_file_location(f"{name}_on_postgres", SHARED / f"{name}.py")

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -16,6 +17,7 @@ from workers.doctor import store as store_checks
 from workers.doctor.clocks import broker_clock
 from workers.errors import BrokerUnreachable, ConfigurationError, StoreUnavailable
 from workers.origin import Origin, parts_of
+from workers.publisher import Publisher
 from workers.queues import count, management_of
 from workers.rabbitmq import DutifulBroker
 from workers.settings import Settings
@@ -144,13 +146,32 @@ def test_a_publisher_tells_which_certificate_it_refuses_and_sends_when_it_is_men
         assert said in line.received, case
 
     door.context = management_door.context = contexts["right"][0]
-    broker = make_broker(url)
-    assert broker_checks.reached(broker, ["shop"])[1]
+    until(lambda: broker_checks.reached(broker, ["shop"])[1])  # it has gone on trying
     broker.declare_queue("shop", ensure=True)
     assert count(broker, "shop").ready == 0
     with DeadQueue(broker, "shop.XQ", "a test") as letters:
         assert letters.total == 0
     assert broker_clock(management_of(broker, f"https://127.0.0.1:{management_door.port}"))[0].verdict == "ok"
+
+
+@pytest.mark.parametrize("options", [{}, {"delay": timedelta(minutes=1)}], ids=["now", "later"])
+def test_a_service_s_publisher_refuses_and_sends_the_same(broker_door, make_broker, contexts, authorities, options):
+    door, url = broker_door
+    make_broker(url).declare_queue("shop", ensure=True)
+    door.context, said = contexts["expired"]
+    with Publisher(url, app="test", ca_path=authorities[0].file, publish_timeout_seconds=1) as publisher:
+        with pytest.raises(BrokerUnreachable, match="certificate is refused") as refused:
+            publisher.publish("good", {"n": 1}, queue="shop", **options)
+        assert said in refused.value.received
+        door.context = contexts["right"][0]
+        until(lambda: sent(publisher, options))
+
+
+def sent(publisher, options):
+    try:
+        return publisher.publish("good", {"n": 1}, queue="shop", **options)
+    except BrokerUnreachable:
+        return None  # it waits a little longer after each time that it could not connect
 
 
 def test_the_authorities_of_the_system_do_not_make_up_for_ours(broker_door):

@@ -111,6 +111,11 @@ LETTERS = {
     "take a dead letter": lambda channel: channel.basic_get("shop.XQ"),
     "purge dead letters": lambda channel: channel.queue_purge("shop.XQ"),
 }
+NOWHERE = ".".join(f"{1:029b}") + ".nowhere"
+OPEN = {
+    "count jobs": lambda channel: channel.queue_declare("shop", passive=True),
+    "send to nobody": send("dutiful.delay.00", NOWHERE),
+}
 
 
 def test_the_worker_works_the_operator_replays_and_each_can_do_no_more(
@@ -146,7 +151,9 @@ def test_the_worker_works_the_operator_replays_and_each_can_do_no_more(
     until(lambda: ledger.read_text().count("failing 1") == 2)
     assert REFUSED not in worker.text()
 
-    # Nobody can do more.
+    # Nobody can do more, and docs/security.md says what a publisher can do beside its job.
+    assert refusals(users["publisher"], OPEN) == set()
+    until(lambda: shop.count("dutiful.undeliverable") == 1)
     assert refusals(users["publisher"], NEVER | READS | OWNS | LETTERS) == {*NEVER, *READS, *OWNS, *LETTERS}
     assert refusals(users["worker"], NEVER | LETTERS) == {*NEVER, *LETTERS}
     assert refusals(users["operator"], NEVER) == NEVER.keys()

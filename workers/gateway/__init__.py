@@ -29,7 +29,7 @@ def create_app() -> FastAPI:
       ConfigurationError: a setting can't work.
     """
     chosen = settings()
-    logs.configure(level=chosen.logs.level, form=chosen.logs.format, environment=chosen.environment)
+    lines = logs.configure(level=chosen.logs.level, form=chosen.logs.format, environment=chosen.environment)
     for name in ("uvicorn", "uvicorn.error"):
         logging.getLogger(name).handlers.clear()  # its lines are ours then, in one format
         logging.getLogger(name).propagate = True
@@ -38,7 +38,11 @@ def create_app() -> FastAPI:
     build_info.labels(version("dutiful"), chosen.revision, chosen.environment).set(1)
     import_module(chosen.gateway.package)
     broker = setup_broker()
-    return build(Gateway(broker, threads=chosen.gateway.threads, max_body_bytes=chosen.rabbitmq.max_message_bytes))
+    gateway = Gateway(broker, threads=chosen.gateway.threads, max_body_bytes=chosen.rabbitmq.max_message_bytes)
+    if chosen.logs.format != "json" or not logging.getLogger("dutiful.gateway").isEnabledFor(logging.INFO):
+        return build(gateway)
+    lines.begin()
+    return build(gateway, lines)
 
 
 __all__ = ["create_app"]

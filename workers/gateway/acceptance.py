@@ -2,7 +2,10 @@
 
 import json
 import logging
+import threading
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final, NamedTuple
@@ -10,11 +13,12 @@ from urllib.parse import quote, urlencode
 
 import dramatiq
 from dramatiq import Message
+from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from workers.contracts import arguments_hash
 from workers.declaration import Actor
-from workers.errors import ContractError, DutifulError, PublishUnconfirmed
+from workers.errors import ContractError, DutifulError, PublishUnconfirmed, StoreUnavailable
 from workers.gateway import body
 from workers.gateway.body import Order
 from workers.gateway.problems import Refusal
@@ -26,6 +30,8 @@ from workers.store.requests import Request
 
 _NAMESPACE: Final = uuid.UUID("5f0c7c2e-5d0e-4f0b-9d3a-0d6f6c1b8a11")  # of the ids that follow from requests
 _MARGIN: Final = timedelta(seconds=5)
+_CONNECTIONS: Final = 8
+_TURN_SECONDS: Final = 10.0
 
 _log = logging.getLogger(__name__)
 
@@ -81,6 +87,8 @@ class Acceptance:
     def __init__(self, broker: JobBroker) -> None:
         self.broker = broker
         self.store = relaxed(broker.store)  # what a power cut undoes is published again, under the same id
+        # A connection for each thread would be opened and closed each time: a pool keeps fewer.
+        self._turns = threading.BoundedSemaphore(_CONNECTIONS)
         self.lease = timedelta(seconds=getattr(broker, "publish_timeout_seconds", 0)) + _MARGIN
 
     def accept(self, asked: Asked) -> Answer:
@@ -92,7 +100,8 @@ class Acceptance:
           PublishError: it was not, or perhaps not, taken.
           StoreUnavailable: whether it came before can't be told; nothing was sent.
         """
-        order, name = body.parse(asked.body), asked.actor.actor_name
+        name = asked.actor.actor_name
+        order = body.parse(name, asked.body)
         fingerprint = arguments_hash(name, order.model_dump())
         message_id = None
         if asked.idempotency_key is not None:
@@ -109,7 +118,7 @@ class Acceptance:
         return self._accept_once(request, message, delay, answer)
 
     def _accept_once(self, request: Request, message: Message[Any], delay: int | None, answer: Answer) -> Answer:
-        with begin(self.store) as connection:
+        with self._connection() as connection:
             claim = requests.claim(connection, request, lease=self.lease)
         if claim.outcome == "answered":
             return Answer(claim.answer, replayed=True)
@@ -130,10 +139,20 @@ class Acceptance:
             error.safe_to_retry = repeatable  # else the next request would be a job of its own
             raise
 
+    @contextmanager
+    def _connection(self) -> Iterator[Connection]:
+        if not self._turns.acquire(timeout=_TURN_SECONDS):
+            raise StoreUnavailable("the store is too slow", expected="an answer in time", received="none")
+        try:
+            with begin(self.store) as connection:
+                yield connection
+        finally:
+            self._turns.release()
+
     def _note(self, request: Request, answer: str | None) -> None:
         """Remember how it went. What can't be noted is published once more, under the same id."""
         try:
-            with begin(self.store) as connection:
+            with self._connection() as connection:
                 if answer is None:
                     requests.release(connection, request)
                 else:

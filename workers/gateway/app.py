@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
 from workers.declaration import Actor
-from workers.errors import ContractError, DutifulError
+from workers.errors import DutifulError
 from workers.gateway import lookup, metrics, openapi
 from workers.gateway.acceptance import Acceptance, Asked
 from workers.gateway.body import idempotency_key, read
@@ -24,6 +24,7 @@ from workers.gateway.hands import Hands
 from workers.gateway.lookout import Lookout
 from workers.gateway.problems import Refusal, answer, kind_of, problem
 from workers.job_broker import JobBroker
+from workers.logs import Lines
 from workers.rabbitmq import DutifulBroker
 from workers.schemas import schemas
 from workers.store.tokens import Token
@@ -85,18 +86,20 @@ class Gateway:
         return self.broker.actors[name]
 
 
-def build(gateway: Gateway) -> FastAPI:
-    """The application."""
+def build(gateway: Gateway, lines: Lines | None = None) -> FastAPI:
+    """The application; `lines` as Frame takes them."""
 
     @asynccontextmanager
     async def life(_app: FastAPI) -> AsyncIterator[None]:
         await run_in_threadpool(gateway.lookout.begin)
         yield
         await run_in_threadpool(gateway.close)
+        if lines is not None:
+            lines.write_waiting()
 
     app = FastAPI(
         lifespan=life,
-        middleware=[Middleware(Frame)],
+        middleware=[Middleware(Frame, lines=lines)],
         openapi_url=None,  # ours knows each contract; see below
         docs_url=None,
         redoc_url=None,
@@ -111,9 +114,8 @@ def build(gateway: Gateway) -> FastAPI:
 
 
 def _jobs(app: FastAPI, gateway: Gateway) -> None:
-    @app.post("/v1/jobs/{actor}")
-    async def send(actor: str, request: Request) -> Response:
-        about = facts(request.scope)
+    async def send(request: Request) -> Response:
+        about, actor = facts(request.scope), request.path_params["actor"]
         about.route = "/v1/jobs/{actor}"
         token = gateway.token(request)
         declared = gateway.actor(token, actor)
@@ -134,13 +136,13 @@ def _jobs(app: FastAPI, gateway: Gateway) -> None:
         extra = {"Location": done.location} | ({"Idempotent-Replayed": "true"} if done.replayed else {})
         return answer(HTTPStatus.ACCEPTED, done.said, extra)
 
+    app.add_route("/v1/jobs/{actor}", send, methods=["POST"])  # without the framework's look at its parameters
+
     @app.get("/v1/jobs/{message_id}")
     async def show(message_id: str, request: Request) -> Response:
         facts(request.scope).route = "/v1/jobs/{id}"
         token = gateway.token(request)
         name, key = request.query_params.get("actor"), request.query_params.get("key")
-        if key is not None and name is None:
-            raise ContractError("a job can't be looked up", expected="actor beside key", received="key alone")
         actors = gateway.actors(token) if name is None else [gateway.actor(token, name)]
         found = await run_in_threadpool(lookup.find, gateway.broker.store, actors, message_id, key)
         return answer(HTTPStatus.OK, found.document())

@@ -1,4 +1,4 @@
-"""A body is read up to a size, a depth and a deadline, before anybody looks at what it says."""
+"""A body is read up to a size and a deadline, and parsed, before anybody looks at its arguments."""
 
 import asyncio
 import json
@@ -10,10 +10,10 @@ from typing import Any, Final, NoReturn
 from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from workers.depth import refuse_too_deep
 from workers.gateway.problems import Refusal
 from workers.transport.topology import LONGEST_DELAY_MS
 
-DEEPEST: Final = 64
 READ_SECONDS: Final = 10.0
 LONGEST_DELAY_SECONDS: Final = LONGEST_DELAY_MS // 1000
 _LONGEST_KEY: Final = 255
@@ -76,23 +76,21 @@ async def _whole(request: Request, limit: int) -> bytes:
     return b"".join(parts)
 
 
-def parse(body: bytes) -> Order:
+def parse(actor_name: str, body: bytes) -> Order:
     """What a body asks for.
 
     Raises:
-      Refusal: it is no JSON, nests too deep, or is no order.
+      Refusal: it is no JSON, or no order.
+      ContractError: its arguments nest too deep.
     """
     try:
-        document = json.loads(body, parse_constant=_refuse_constant)
-    except RecursionError:
-        raise _too_deep() from None
-    except ValueError as error:  # no JSON, no UTF-8, or a number of more digits than Python reads
+        document = json.loads(body, parse_constant=_refuse_constant, parse_float=_finite)
+    except (ValueError, RecursionError) as error:  # no JSON, no UTF-8, or more digits or levels than Python reads
         raise Refusal(
-            "malformed", "the body is no JSON", expected="a JSON object in UTF-8", received=str(error)
+            "malformed", "the body is no JSON", expected="a JSON object in UTF-8", received=str(error)[:200]
         ) from None
-    _refuse_what_cant_be_carried(document)
     try:
-        return Order.model_validate(document)
+        order = Order.model_validate(document)
     except ValidationError as error:
         found = error.errors(include_url=False, include_context=False, include_input=False)
         said = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}".lstrip(": ") for each in found)
@@ -102,6 +100,8 @@ def parse(body: bytes) -> Order:
             expected='an object with "arguments", and perhaps "key" and "delay_seconds"',
             received=said,
         ) from None
+    refuse_too_deep(actor_name, order.arguments)
+    return order
 
 
 def idempotency_key(given: Sequence[str]) -> str | None:
@@ -125,30 +125,15 @@ def idempotency_key(given: Sequence[str]) -> str | None:
     return key
 
 
-def _refuse_what_cant_be_carried(document: Any) -> None:
-    """A level at a time, without recursion: what nests deep here would end somebody else's parser."""
-    level = [document]
-    for _ in range(DEEPEST):
-        inner: list[Any] = []
-        for each in level:
-            if isinstance(each, dict):
-                inner.extend(each.values())
-            elif isinstance(each, list):
-                inner.extend(each)
-            elif isinstance(each, float) and not math.isfinite(each):
-                _refuse_constant(str(each))
-        level = inner
-        if not level:
-            return
-    raise _too_deep()
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        _refuse_constant(text)
+    return number
 
 
 def _refuse_constant(name: str) -> NoReturn:
     raise Refusal("malformed", "the body is no JSON", expected="numbers that are finite", received=name)
-
-
-def _too_deep() -> Refusal:
-    return Refusal("malformed", "the body nests too deep", expected=f"{DEEPEST} levels at most", received="more")
 
 
 def _too_large(limit: int, size: str) -> Refusal:

@@ -54,7 +54,7 @@ class Door:
             raise Refusal(
                 "unavailable",
                 "tokens can't be looked up",
-                expected="a store that answers",
+                expected="a store that answers, and is the one of RabbitMQ's vhost",
                 safe_to_retry=True,
                 headers={"Retry-After": str(RETRY_SECONDS)},
             )

@@ -3,6 +3,7 @@
 import ipaddress
 import time
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final
 
 import structlog
@@ -11,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from workers.gateway import metrics
 from workers.gateway.problems import Refusal, problem
+from workers.logs import Lines
 
 HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
@@ -21,7 +23,9 @@ HEADERS: Final = {
 }
 _FACTS: Final = "dutiful"
 _HUNG_UP: Final = 499  # nginx's number for it; nobody is left to be told
-_log = structlog.stdlib.get_logger("dutiful.gateway")
+_ASKED_OFTEN: Final = frozenset({"/health", "/health/live", "/metrics"})
+_NAME: Final = "dutiful.gateway"
+_log = structlog.stdlib.get_logger(_NAME)
 
 
 @dataclass
@@ -44,10 +48,15 @@ def facts(scope: Scope) -> Facts:
 
 
 class Frame:
-    """An ASGI middleware."""
+    """An ASGI middleware.
 
-    def __init__(self, app: ASGIApp) -> None:
+    Parameters:
+      lines: where lines of which there is one a request are written together; None: each by itself.
+    """
+
+    def __init__(self, app: ASGIApp, lines: Lines | None = None) -> None:
         self.app = app
+        self.lines = lines
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -75,19 +84,23 @@ class Frame:
                 failed = Refusal("failed", "the gateway failed", expected="an answer", received="an error of its own")
                 await problem(failed)(scope, receive, framed)
         finally:
-            _note(scope, about, status, time.perf_counter() - began)
+            self._note(scope, about, status, time.perf_counter() - began)
 
-
-def _note(scope: Scope, about: Facts, status: int, seconds: float) -> None:
-    metrics.requests.labels(about.route, str(status)).inc()
-    metrics.request_seconds.labels(about.route).observe(seconds)
-    if about.route.startswith("/v1/") or status >= 400:  # noqa: PLR2004  else Prometheus asks every few seconds
+    def _note(self, scope: Scope, about: Facts, status: int, seconds: float) -> None:
+        metrics.requests.labels(about.route, str(status)).inc()
+        metrics.request_seconds.labels(about.route).observe(seconds)
+        if about.route in _ASKED_OFTEN and status < 400:  # noqa: PLR2004  by Prometheus and by supervisors
+            return
         client = scope.get("client")
         fields = {"method": scope["method"][:16], "route": about.route, "status": status, **about.fields}
         fields |= {"duration_ms": round(seconds * 1000, 1), "client": _address(client[0]) if client else None}
-        _log.info("request_answered", **fields)
+        if self.lines is None:
+            _log.info("request_answered", **fields)
+        else:
+            self.lines.write("request_answered", "info", _NAME, fields)
 
 
+@lru_cache(maxsize=1024)
 def _address(host: str) -> str | None:
     try:
         return str(ipaddress.ip_address(host))

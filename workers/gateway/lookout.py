@@ -69,7 +69,7 @@ class Lookout:
         problems: dict[str, str] = {}
         for what, act in (
             ("the gateway is not set up", self._prepare),
-            ("the store can't be used", self.door.look),
+            ("the store can't be used", self._look_at_tokens),
             ("RabbitMQ can't be used", self._look_at_rabbitmq),
         ):
             try:
@@ -93,6 +93,10 @@ class Lookout:
             for queue in sorted(self.broker.get_declared_queues()):
                 self.broker.declare_queue(queue, ensure=True)
         self._prepared = True
+
+    def _look_at_tokens(self) -> None:
+        if self._prepared:  # else this may be another store than the vhost's, and nobody is let in
+            self.door.look()
 
     def _look_at_rabbitmq(self) -> None:
         if not isinstance(self.broker, DutifulBroker):

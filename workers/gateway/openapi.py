@@ -15,7 +15,7 @@ from workers.schemas import OURS, schema
 
 _DEFS: Final = "#/$defs/"
 _PROBLEMS: Final = {
-    "400": "no JSON, too deep, or an Idempotency-Key that can't be read",
+    "400": "no JSON, or an Idempotency-Key that can't be read",
     "401": "no token, or one that is not known",
     "403": "the token is not for this actor",
     "404": "there is no such actor",
@@ -70,6 +70,7 @@ _KEY: Final = {
     "schema": {"type": "string", "pattern": r"^[!#-~]{1,255}$"},
     "example": "7f3c2a90-order-17",
 }
+_STORABLE: Final = r"^[^\x00]*$"
 _NAME: Final = {"type": "string", "pattern": r"^[!-~]{1,255}$"}
 
 
@@ -102,7 +103,7 @@ def _send(actor: dramatiq.Actor[..., Any], components: dict[str, Any]) -> dict[s
         "required": ["arguments"] if arguments.get("required") else [],
     }
     if getattr(actor, "key", "") is not None:
-        order["properties"]["key"] = {"type": "string", "minLength": 1, "maxLength": 255}  # type: ignore[index]
+        order["properties"]["key"] = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": _STORABLE}  # type: ignore[index]
     content: dict[str, Any] = {"schema": order}
     example = _example(actor, arguments, components)
     if example is not None:
@@ -163,7 +164,7 @@ def _questions() -> dict[str, Any]:
     """The paths that only ask."""
     query = [
         {"name": "actor", "in": "query", "schema": {"type": "string"}, "description": "whose job it is"},
-        {"name": "key", "in": "query", "schema": _NAME, "description": "the job's key, beside actor"},
+        {"name": "key", "in": "query", "schema": _NAME, "description": "the job's key"},
     ]
     found = {"description": "what the store knows", "content": {"application/json": {"schema": _ref("found")}}}
     job = {

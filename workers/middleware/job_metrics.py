@@ -1,5 +1,6 @@
 """JobMetrics counts what happens to jobs, and lets Prometheus read it."""
 
+import logging
 import os
 import time
 from collections.abc import Callable
@@ -19,6 +20,8 @@ from workers.transport.subscription import Depth
 
 if TYPE_CHECKING:
     from workers.counters import Counters
+
+_log = logging.getLogger(__name__)
 
 
 class JobMetrics(Middleware):
@@ -52,8 +55,16 @@ class JobMetrics(Middleware):
         return [exposition.serve_workers]
 
     def after_process_boot(self, broker: Broker) -> None:
-        """Share this worker's counters, and show every known label at 0."""
-        exposition.share(self.directory or exposition.default_directory(os.getppid()))
+        """Share this worker's counters, and show every known label at 0.
+
+        Raises:
+          SystemExit: they can't be shared; a worker that nobody sees is worse than none.
+        """
+        try:
+            exposition.share(self.directory or exposition.default_directory(os.getppid()))
+        except OSError as error:
+            _log.critical("metrics can't be shared (%s); set DUTIFUL_METRICS__DIRECTORY to a folder of its own", error)
+            raise SystemExit(1) from None  # as Python ends on a setting that can't be used
         from workers import metrics  # noqa: PLC0415  not before share()
 
         count_database_calls()

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Final, Self
 
 from ..errors import PublishError
@@ -34,12 +35,17 @@ class AsyncPublisher:
         connect_timeout_seconds: int = 5,
         heartbeat_seconds: int = 10,
         max_message_bytes: int = MAX_MESSAGE_BYTES,
+        ca_path: Path | None = None,
     ) -> None:
         self._workshop = Workshop(contracts, max_message_bytes)
         self._timeout_seconds = publish_timeout_seconds
         self._room = asyncio.Semaphore(_WINDOW)  # more on their way would wait for room, and the loop with them
         self._posting = Posting(
-            url, app, heartbeat_seconds=heartbeat_seconds, connect_timeout_seconds=connect_timeout_seconds
+            url,
+            app,
+            heartbeat_seconds=heartbeat_seconds,
+            connect_timeout_seconds=connect_timeout_seconds,
+            ca_path=ca_path,
         )
 
     def job(self, actor: str, arguments: Mapping[str, Any] | None = None, **options: Any) -> Job:

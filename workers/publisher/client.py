@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
+from pathlib import Path
 from typing import Any, Final, Self
 
 from ..errors import ConfigurationError, PublishError
@@ -31,6 +32,8 @@ class Publisher:
       connect_timeout_seconds: the longest that one try to connect may take.
       heartbeat_seconds: how often the link is checked.
       max_message_bytes: a larger message is refused; as the workers' DUTIFUL_RABBITMQ__MAX_MESSAGE_BYTES.
+      ca_path: PEM file of the authorities that may sign RabbitMQ's certificate, for amqps://; None: those that this
+        system trusts. Signature, host name and dates are always checked.
 
     Raises:
       ConfigurationError: the address can't be read.
@@ -46,11 +49,16 @@ class Publisher:
         connect_timeout_seconds: int = 5,
         heartbeat_seconds: int = 10,
         max_message_bytes: int = MAX_MESSAGE_BYTES,
+        ca_path: Path | None = None,
     ) -> None:
         self._workshop = Workshop(contracts, max_message_bytes)
         self._timeout_seconds = publish_timeout_seconds
         self._posting = Posting(
-            url, app, heartbeat_seconds=heartbeat_seconds, connect_timeout_seconds=connect_timeout_seconds
+            url,
+            app,
+            heartbeat_seconds=heartbeat_seconds,
+            connect_timeout_seconds=connect_timeout_seconds,
+            ca_path=ca_path,
         )
 
     def job(self, actor: str, arguments: Mapping[str, Any] | None = None, **options: Any) -> Job:

@@ -6,6 +6,7 @@ import time
 import weakref
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 import pika
@@ -29,15 +30,29 @@ class Posting:
     Parameters:
       url: with the vhost of dutiful; several, with ; between them, are tried in turn.
       app: the name of the service that publishes, for people who look at a message.
+      ca_path: the authorities that may sign RabbitMQ's certificate; None: those that this system trusts.
 
     Raises:
       ConfigurationError: the address can't be read.
     """
 
-    def __init__(self, url: str, app: str, *, heartbeat_seconds: int, connect_timeout_seconds: int) -> None:
+    def __init__(
+        self,
+        url: str,
+        app: str,
+        *,
+        heartbeat_seconds: int,
+        connect_timeout_seconds: int,
+        ca_path: Path | None = None,
+    ) -> None:
         self._app = app
         self._hosts = _hosts(url)
-        bound(self._hosts, heartbeat_seconds=heartbeat_seconds, connect_timeout_seconds=connect_timeout_seconds)
+        bound(
+            self._hosts,
+            heartbeat_seconds=heartbeat_seconds,
+            connect_timeout_seconds=connect_timeout_seconds,
+            ca_path=ca_path,
+        )
         self._lock = threading.Lock()
         self._transport: Transport | None = None
         self._seen: set[str] = set()

@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 from sqlalchemy import ColumnElement, Connection, and_, select, update
 
 from workers.store import tables
-from workers.store.engine import insert_unless_there, now, outages
+from workers.store.engine import insert_unless_there, moment, now, outages
 
 
 class Request(NamedTuple):
@@ -66,10 +66,11 @@ def claim(connection: Connection, request: Request, *, lease: timedelta) -> Clai
       StoreUnavailable: nothing is known.
     """
     with outages("a request could not be looked up"):
-        here = now(connection)
-        fresh = {**request._asdict(), "created_at": here, "claimed_until": here + lease}
+        time = moment(connection)
+        fresh = {**request._asdict(), "created_at": time, "claimed_until": time + lease}
         if insert_unless_there(connection, tables.requests, fresh):
             return Claim("publish")
+        here = now(connection)
         known = connection.execute(select(tables.requests).where(_is(request)).with_for_update()).one()
         if known.fingerprint != request.fingerprint:
             return Claim("other")

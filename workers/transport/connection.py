@@ -39,7 +39,7 @@ def bound(
         each.stack_timeout = connect_timeout_seconds
         each.blocked_connection_timeout = None  # each message has its deadline
         each.tcp_options = {"TCP_USER_TIMEOUT": heartbeat_seconds * 1000}
-        if each.ssl_options is not None:  # pika would check neither the certificate nor the name
+        if each.ssl_options is not None:  # an amqps: address
             each.ssl_options = SSLOptions(client_context(ca_path), each.host)
 
 

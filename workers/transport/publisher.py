@@ -20,9 +20,7 @@ _WINDOW: Final = 1_000
 _CHECK_SECONDS: Final = 0.2
 _WAITING_LIMIT: Final = 10_000
 _NOT_FOUND: Final = 404
-# Waiting mends none of these.
 _CLOSING: Final = (pika.exceptions.ChannelWrongStateError, pika.exceptions.ConnectionWrongStateError)
-_HOPELESS: Final = (pika.exceptions.ProbableAuthenticationError, pika.exceptions.ProbableAccessDeniedError)
 
 
 class Publisher:
@@ -151,10 +149,11 @@ class Publisher:
         self._forget(reason)
         self._round += 1
         self._check(self._round)  # an error on this thread may have taken the next one with it
-        if isinstance(reason, _HOPELESS) or refusal.distrusted(reason):
+        final = refusal.final(reason)
+        if final is not None:
             questions, self._questions = self._questions, []
             for question in questions:
-                question.fail(reason)
+                question.fail(final)
 
     def _put(self, question: Question) -> None:
         if self._connection is None or not self._connection.is_open:

@@ -11,6 +11,7 @@ from . import topology
 
 _PRECONDITION_FAILED: Final = 406
 _NOT_ALLOWED: Final = (403, 530)
+_NOT_LET_IN: Final = (amqp.ProbableAuthenticationError, amqp.ProbableAccessDeniedError)
 _STORES: Final = re.compile(
     rf"'{re.escape(topology.STORE)}\.([\w-]+)'"
 )  # the one that was declared, then the one there
@@ -28,7 +29,7 @@ def hopeless(error: BaseException) -> ConfigurationError | None:
             expected="a vhost that dutiful alone uses: rabbitmqctl add_vhost NAME",
             received=str(getattr(error, "reply_text", error)),
         )
-    if isinstance(error, (amqp.ProbableAuthenticationError, amqp.ProbableAccessDeniedError)) or code in _NOT_ALLOWED:
+    if isinstance(error, _NOT_LET_IN) or code in _NOT_ALLOWED:
         return ConfigurationError(
             "RabbitMQ refuses this user or vhost",
             expected="DUTIFUL_RABBITMQ__URL with a user that may configure, write and read its vhost; "
@@ -47,6 +48,15 @@ def _another_store(ours: str, theirs: str) -> AnotherStore:
         received=f"store {ours}",
         owner=theirs,
     )
+
+
+def final(reason: BaseException) -> amqp.AMQPError | None:
+    """What ends a question at once when a connection could not be made; None where the next try may answer it."""
+    if isinstance(reason, _NOT_LET_IN):
+        return reason
+    if distrusted(reason) is None:
+        return None
+    return amqp.AMQPConnectionError(reason)  # pika has errors of another kind for TLS
 
 
 def distrusted(error: BaseException | None) -> BrokerUnreachable | None:

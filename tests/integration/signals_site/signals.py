@@ -10,6 +10,7 @@ from workers import PermanentFailure, actor, current_job
 from workers.broker import setup_broker
 
 setup_broker()
+MENDED = Path(os.environ.get("MENDED", "mended"))
 CARD = {"queue_name": "signals", "owner": "tests", "expects": "a point in a panel", "rollback": "none"}
 
 
@@ -26,13 +27,13 @@ def recovers() -> None:
 
 @actor(**CARD)
 def dies() -> None:
-    if not Path(os.environ["MENDED"]).exists():
+    if not MENDED.exists():
         raise PermanentFailure("never", expected="another world", received="this one")
 
 
 @actor(**CARD)
 def refuses() -> None:
-    if not Path(os.environ["MENDED"]).exists():
+    if not MENDED.exists():
         raise PermanentFailure("not like this", expected="something else", received="nothing")
 
 

@@ -4,11 +4,12 @@ import pytest
 from alembic.script import ScriptDirectory
 
 from deploy.rehearsal import ledger
-from deploy.rehearsal.__main__ import read
 from deploy.rehearsal.build import MIGRATIONS, build, changed, point
 from deploy.rehearsal.ledger import Entry, Published
+from deploy.rehearsal.options import BREAKS, read
 from deploy.rehearsal.report import Report
-from deploy.rehearsal.run import BREAKS, NEXT, NOW, OVERLAYS
+from deploy.rehearsal.run import NEXT, NOW, OVERLAYS
+from deploy.rehearsal.site import is_fine
 
 PUBLISHED = Published(enter=range(3), follow=[1], linger=[1_000_000])
 FOUND = [Entry("enter", n, 0.0, 1.0 + n) for n in range(3)]
@@ -47,6 +48,18 @@ def test_what_a_release_has_cost_is_noticed_and_named(fault, noticed, named):
 
 def test_a_rehearsal_without_any_check_has_not_passed():
     assert not Report().passed
+
+
+def answer(verdict="fine", says=("waiting: nothing", "running here: 0.1.0 next")):
+    return {"verdict": verdict, "answers": [{"question": "?", "verdict": verdict, "says": list(says)}]}
+
+
+def test_an_answer_is_fine_when_the_workers_say_that_they_are_the_release():
+    assert is_fine(answer(), NEXT)
+    assert not is_fine(answer(), NOW)
+    assert not is_fine(answer(verdict="degraded"), NEXT)
+    assert not is_fine(answer(says=["waiting: nothing"]), NEXT), "the workers were silent"
+    assert not is_fine(answer(verdict="degraded", says=["running here: 0.1.0 next, 0.1.0 now"]), NOW)
 
 
 def test_waits_are_those_of_the_short_jobs_that_were_sent_meanwhile():

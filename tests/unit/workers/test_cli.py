@@ -281,3 +281,26 @@ def test_a_purge_says_what_it_removed_and_a_dry_run_what_it_would(dutiful):
     assert json.loads(young.stdout)["rows"] == rows
     assert "keys: 1 removed" in purged.stdout
     assert dutiful("store", "purge", "--older-than", "a week").returncode == 2
+
+
+def test_a_token_is_shown_once_listed_without_its_secret_and_revoked(dutiful):
+    dutiful("store", "migrate")
+
+    added = dutiful("tokens", "add", "shop", "--actor", "sitemap.build", "--actor", "content.import_feed")
+    listed = dutiful("tokens", "list", "--json")
+    revoked = [dutiful("tokens", "revoke", "shop", "--reason", "it was in a log") for _ in range(2)]
+
+    token = added.stdout.strip()
+    assert token.startswith("dutiful_")
+    (row,) = json.loads(listed.stdout)
+    assert (row["name"], row["actors"], row["revoked"]) == ("shop", "content.import_feed, sitemap.build", None)
+    assert token.partition("_")[2].partition("_")[2] not in listed.stdout
+    assert [answer.returncode for answer in revoked] == [0, 1]
+    assert json.loads(dutiful("tokens", "list", "--json").stdout)[0]["revoked"]
+
+
+def test_a_token_for_an_actor_that_is_not_there_is_refused(dutiful):
+    answer = dutiful("tokens", "add", "shop", "--actor", "sitemap.bild")
+
+    assert answer.returncode == 1
+    assert "there is no actor sitemap.bild" in answer.stderr

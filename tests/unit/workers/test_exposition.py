@@ -15,6 +15,7 @@ from prometheus_client import generate_latest
 
 from workers import exposition
 from workers.memory import MemoryBroker
+from workers.middleware.job_metrics import JobMetrics
 
 WELL = {"threads": 4, "dead_threads": 0, "disconnected": []}
 
@@ -176,6 +177,21 @@ def test_a_port_that_is_given_up_meanwhile_is_taken():
         leaving.join()
         made.shutdown()
         made.server_close()
+
+
+def test_a_folder_that_counters_can_t_be_left_in_ends_the_worker_and_names_the_setting(tmp_path, caplog, monkeypatch):
+    monkeypatch.delenv("PROMETHEUS_MULTIPROC_DIR", raising=False)
+    (tmp_path / "file").touch()
+    middleware = JobMetrics(
+        host="127.0.0.1", port=0, directory=tmp_path / "file", environment="development", revision=""
+    )
+
+    with pytest.raises(SystemExit) as ended, caplog.at_level(logging.CRITICAL):
+        MemoryBroker(middleware=[middleware]).emit_after("process_boot")
+
+    assert ended.value.code == 1
+    assert "DUTIFUL_METRICS__DIRECTORY" in caplog.text
+    assert not exposition.is_shared()
 
 
 def until(true, seconds=10):

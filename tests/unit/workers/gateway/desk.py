@@ -3,7 +3,7 @@
 import dramatiq
 from pydantic import BaseModel, Field
 
-from workers import actor
+from workers import PermanentFailure, actor
 from workers.broker import setup_broker
 
 setup_broker()
@@ -33,3 +33,11 @@ def ping() -> None:
 @dramatiq.actor(actor_name="desk.plain", queue_name="desk")
 def plain(n):
     """Have neither contract nor card."""
+
+
+@actor(**CARD, actor_name="desk.fail", max_retries=1)
+def fail(*, permanently: bool) -> None:
+    """Fail, for good or not."""
+    if permanently:
+        raise PermanentFailure("never", expected="a user", received="nobody")
+    raise RuntimeError("not yet")

@@ -6,13 +6,13 @@ from workers.store import tables, tokens
 from workers.store.engine import begin
 
 
-def add(engine, name, *actors):
+def add_token(engine, name, *actors):
     with begin(engine) as connection:
         return tokens.add(connection, name, actors)
 
 
 def test_only_a_digest_of_the_token_is_kept(engine):
-    token = add(engine, "shop", "content.import_feed")
+    token = add_token(engine, "shop", "content.import_feed")
     secret = token.removeprefix(tokens.PREFIX).partition("_")[2]
 
     with begin(engine) as connection:
@@ -25,12 +25,12 @@ def test_only_a_digest_of_the_token_is_kept(engine):
 
 
 def test_no_two_tokens_are_alike(engine):
-    assert len({add(engine, f"shop {number}", "a") for number in range(20)}) == 20
+    assert len({add_token(engine, f"shop {number}", "a") for number in range(20)}) == 20
 
 
 def test_a_token_allows_its_actors_and_a_star_all(engine):
-    add(engine, "some", "a", "b")
-    add(engine, "all", tokens.EVERY)
+    add_token(engine, "some", "a", "b")
+    add_token(engine, "all", tokens.EVERY)
 
     with begin(engine) as connection:
         every, some = tokens.read(connection)
@@ -41,14 +41,14 @@ def test_a_token_allows_its_actors_and_a_star_all(engine):
 
 @pytest.mark.parametrize(("name", "actors"), [("shop", ["a"]), (" ", ["a"]), ("mail", [])])
 def test_a_name_that_is_taken_or_a_token_for_nothing_is_refused(engine, name, actors):
-    add(engine, "shop", "a")
+    add_token(engine, "shop", "a")
 
     with pytest.raises(ConfigurationError):
-        add(engine, name, *actors)
+        add_token(engine, name, *actors)
 
 
 def test_revoking_is_on_record_and_happens_once(engine):
-    add(engine, "shop", "a")
+    add_token(engine, "shop", "a")
 
     with begin(engine) as connection:
         assert tokens.revoke(connection, "shop", reason="it was in a log", who="me")
@@ -59,4 +59,4 @@ def test_revoking_is_on_record_and_happens_once(engine):
 
     assert lines[1:] == [("revoked token", "shop", "it was in a log")]
     with pytest.raises(ConfigurationError, match="already"):
-        add(engine, "shop", "a")
+        add_token(engine, "shop", "a")
