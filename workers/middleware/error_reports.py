@@ -53,11 +53,10 @@ class ErrorReports(Middleware):
     def ended(self, broker: Broker, message: Delivery) -> None:
         """Report a job that is dead, and an attempt that has failed where its actor asks for that."""
         outcome = message.outcome
-        if self.dsn is None or outcome is None:
+        if self.dsn is None or outcome is None or outcome.verdict not in {"dead", "retried"}:
             return
         actor = broker.actors.get(message.actor_name)
-        asked = outcome.verdict == "retried" and actor is not None and actor.options.get(_ASKED)
-        if asked or outcome.verdict == "dead":
+        if outcome.verdict == "dead" or (actor is not None and actor.options.get(_ASKED)):
             _report(actor, message, outcome)
 
 
