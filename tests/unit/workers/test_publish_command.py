@@ -10,7 +10,7 @@ from workers.errors import DutifulError
 @pytest.mark.parametrize(
     ("words", "status", "said"),
     [
-        (("content.import", "--arg", "source=a"), 1, "one of content.finish_feed"),
+        (("content.import", "--arg", "source=a"), 1, "there is no actor content.import"),
         (("content.import_feed",), 1, "source"),
         (("content.import_feed", "--json", "{"), 1, "expected JSON"),
         (("content.import_feed", "--json", "[1]"), 1, "a JSON object"),

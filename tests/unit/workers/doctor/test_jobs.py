@@ -22,11 +22,11 @@ def plain():
 
     def make(**options):
         return dramatiq.Actor(
-            lambda: None, broker=broker, actor_name="plain", queue_name="x", priority=0, options=options
+            lambda: None, broker=broker, actor_name="doctor.plain", queue_name="x", priority=0, options=options
         )
 
     yield make
-    broker.actors.pop("plain", None)
+    broker.actors.pop("doctor.plain", None)
 
 
 @pytest.fixture
@@ -95,16 +95,16 @@ def test_the_site_s_own_jobs_and_timetable_are_fine():
 
 
 def test_a_limit_that_rabbitmq_does_not_wait_for_is_wrong_until_it_is_shorter(plain):
-    (line,) = jobs.limits({"plain": plain(hard_time_limit=1_790_000)}, Limits())
+    (line,) = jobs.limits({"doctor.plain": plain(hard_time_limit=1_790_000)}, Limits())
 
     assert line.verdict == "wrong"
     assert "RabbitMQ would give its job to somebody else while it runs" in line.what
     assert line.received == "hard_time_limit 0:29:50"
-    assert line.mend == "give plain shorter limits, or checkpoints"
+    assert line.mend == "give doctor.plain shorter limits, or checkpoints"
 
 
 def test_an_actor_without_a_contract_is_named(plain):
-    assert jobs.contracts({"plain": plain()})[0].what == "1 actors; without a contract or a card: plain"
+    assert jobs.contracts({"doctor.plain": plain()})[0].what == "1 actors; without a contract or a card: doctor.plain"
 
 
 def test_a_contract_that_can_t_be_told_to_others_is_wrong():
