@@ -10,6 +10,7 @@ import threading
 class Proxy:
     """Forwards 127.0.0.1:port to a server. Runs its own loop in a thread.
 
+    dribble what passes from now on passes little by little
     freeze  nothing passes in either direction, and no side is told
     thaw    everything passes again, what was held up first
     cut     reset every connection
@@ -21,6 +22,8 @@ class Proxy:
         self.server = (host, port)
         self.writers = set()
         self.refusing = False
+        self.pause = 0.0
+        self.piece = 65536
         self._loop = asyncio.new_event_loop()
         self._started = threading.Event()
         self._thread = threading.Thread(target=self._loop.run_until_complete, args=(self._serve(),), daemon=True)
@@ -36,6 +39,9 @@ class Proxy:
         self._loop.call_soon_threadsafe(self._ended.set)
         self._thread.join(10)
         self._loop.close()
+
+    def dribble(self):
+        self.pause, self.piece = 0.01, 1024
 
     def freeze(self):
         self._now(self._flowing.clear)
@@ -89,7 +95,8 @@ class Proxy:
 
     async def _pump(self, source, target):
         with contextlib.suppress(OSError):
-            while data := await source.read(65536):
+            while data := await source.read(self.piece):
+                await asyncio.sleep(self.pause)
                 await self._flowing.wait()
                 target.write(data)
                 await target.drain()

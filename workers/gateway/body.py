@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any, Final, NoReturn
 
 from fastapi import Request
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from workers.depth import refuse_too_deep
 from workers.gateway.problems import Refusal
@@ -34,6 +34,13 @@ class Order(BaseModel):
         description="what makes two messages one job",
     )
     delay_seconds: float = Field(0, ge=0, le=LONGEST_DELAY_SECONDS, description="when it may begin, from now")
+
+    @field_validator("key", mode="before")
+    @classmethod
+    def _refuse_null(cls, given: Any) -> Any:
+        if given is None:
+            raise ValueError("null is no key; leave it out")
+        return given
 
 
 async def read(request: Request, limit: int) -> bytes:

@@ -81,6 +81,7 @@ def test_a_plain_actor_takes_any_arguments(shop, jobs):
         (ORDER | {"arguments": ORDER["arguments"] | {"colour": "red"}}, "colour"),
         (ORDER | {"colour": "red"}, "colour"),
         (ORDER | {"key": ""}, "key"),
+        (ORDER | {"key": None}, "key"),
         (ORDER | {"key": "a\0b"}, "key"),
         (ORDER | {"delay_seconds": -1}, "delay_seconds"),
         (ORDER | {"delay_seconds": 1e12}, "delay_seconds"),
