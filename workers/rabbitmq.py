@@ -18,6 +18,7 @@ from workers.asking import DECLARE_SECONDS
 from workers.consumer import RabbitmqConsumer
 from workers.delivery import Delivery
 from workers.errors import AnotherStore, ConfigurationError
+from workers.garbage import collect_less_often
 from workers.parking import Parking
 from workers.transport import topology
 from workers.transport.connection import bound
@@ -143,6 +144,12 @@ class DutifulBroker(Parking, RabbitmqBroker):
         super().emit_before(signal, *args, **kwargs)
         if signal == "worker_boot":
             self._refuse_a_broker_that_cannot_work(args[0])  # now that the store has said who it is
+
+    def emit_after(self, signal: str, *args: Any, **kwargs: Any) -> None:
+        """After a worker process has begun, look for garbage less often there."""
+        super().emit_after(signal, *args, **kwargs)
+        if signal == "process_boot":
+            collect_less_often()
 
     def _refuse_a_broker_that_cannot_work(self, worker: Worker) -> None:
         # What was declared before the boot was declared without the store.
