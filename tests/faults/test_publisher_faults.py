@@ -1,22 +1,22 @@
 """The publisher of other services where links and brokers fail: it ends in time, and says what is known."""
 
 import asyncio
+import contextlib
 import time
-from contextlib import contextmanager
 
 import pika
 import pytest
 from node import memory_alarm
 from processes import until
 
-from workers.errors import BrokerBlocked, BrokerUnreachable, PublishUnconfirmed
+from workers.errors import BrokerBlocked, BrokerUnreachable, PublishError, PublishUnconfirmed
 from workers.publisher import AsyncPublisher, Publisher
 from workers.transport import topology
 
 SHORT = {"app": "tests", "publish_timeout_seconds": 1.5, "connect_timeout_seconds": 2}
 
 
-@contextmanager
+@contextlib.contextmanager
 def in_time(seconds=3.5):
     began = time.monotonic()
     yield
@@ -90,6 +90,34 @@ def test_a_broker_that_refuses_is_named_with_its_address(publisher, proxy):
 
     assert f"a broker at 127.0.0.1:{proxy.port}" in str(caught.value)
     assert caught.value.safe_to_retry
+
+
+def test_a_queue_that_answers_nothing_holds_up_no_other(own_node):
+    """RabbitMQ 3.10 forgets the leader of a queue that was declared just before the node is killed."""
+    with pika.BlockingConnection(pika.URLParameters(own_node.url)) as connection:
+        topology.declare_vhost(connection.channel())
+        topology.declare_queue(connection.channel(), "silent")
+    with Publisher(own_node.url, **SHORT) as publisher:
+        for n in range(100):
+            publisher.publish("good", {"n": n}, queue="silent")
+        own_node.kill()
+        own_node.start()
+        with pika.BlockingConnection(pika.URLParameters(own_node.url)) as connection:
+            topology.declare_queue(connection.channel(), "other")
+        until(lambda: sent(publisher, "other"), what="nothing could be sent after the restart")
+
+        with contextlib.suppress(PublishUnconfirmed):
+            publisher.publish_many("good", ({"n": n} for n in range(40)), queue="silent")
+
+        until(lambda: sent(publisher, "other"), 15, what="one queue held up the other")
+
+
+def sent(publisher, queue):
+    try:
+        publisher.publish("good", {"n": 0}, queue=queue)
+    except PublishError:
+        return False
+    return True
 
 
 def test_an_alarm_is_named(own_node):

@@ -7,10 +7,12 @@ import random
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from pika import SSLOptions
+from pika.exceptions import StreamLostError
 
 from ..tls import client_context
 from .turns import Connection, Loop
@@ -20,6 +22,7 @@ _log = logging.getLogger(__name__)
 _FIRST_PAUSE_SECONDS: Final = 0.2
 _LONGEST_PAUSE_SECONDS: Final = 10.0
 _CLOSE_SECONDS: Final = 5.0
+_FAREWELL_SECONDS: Final = 1.0
 
 
 def bound(
@@ -98,6 +101,7 @@ class Link:
         """End the connection as if it had been cut, and connect anew. Only on the link's thread."""
         if self._connection is not None and not (self._connection.is_closing or self._connection.is_closed):
             self._connection.close(320, "dropped by its owner")
+            self.later(_FAREWELL_SECONDS, partial(_cut, self._connection))
 
     def close(self) -> None:
         """Close the connection, and end the thread; bounded to a few seconds."""
@@ -168,6 +172,12 @@ class Link:
             self._loop.stop()
         elif not connection.is_closing:
             connection.close()
+
+
+def _cut(connection: Any) -> None:
+    """End a connection whose other side has not answered to its close; pika itself ends silent ones like this."""
+    if not connection.is_closed:
+        connection._terminate_stream(StreamLostError("no answer to the close"))  # noqa: SLF001
 
 
 class Question:

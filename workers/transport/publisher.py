@@ -20,6 +20,8 @@ _WINDOW: Final = 1_000
 _CHECK_SECONDS: Final = 0.2
 _WAITING_LIMIT: Final = 10_000
 _NOT_FOUND: Final = 404
+# RabbitMQ reads nothing more from a connection with 32 messages for a quorum queue that answers none of them.
+_STUCK: Final = 16
 _CLOSING: Final = (pika.exceptions.ChannelWrongStateError, pika.exceptions.ConnectionWrongStateError)
 
 
@@ -39,6 +41,7 @@ class Publisher:
         self._started = False
         # From here on, only the link's thread:
         self._unconfirmed: OrderedDict[int, Post] = OrderedDict()
+        self._given_up: set[int] = set()  # past their deadlines, and without an answer
         self._connection: Any = None
         self._channel: Any = None
         self._questions: list[Question] = []
@@ -89,11 +92,7 @@ class Publisher:
 
     def unreachable(self) -> BrokerUnreachable:
         """The error that says why there is no connection."""
-        return refusal.distrusted(self._reason) or BrokerUnreachable(
-            "RabbitMQ can't be reached, so nothing was sent",
-            expected="a broker at DUTIFUL_RABBITMQ__URL",
-            received=repr(self._reason) if self._reason else "no connection before the deadline",
-        )
+        return refusal.unreachable(self._reason)
 
     def close(self) -> None:
         """Close the connection. What is not confirmed by then ends as unconfirmed."""
@@ -125,7 +124,7 @@ class Publisher:
         channel.confirm_delivery(self._on_confirm, callback=lambda _: self._ready(channel))
 
     def _ready(self, channel: Any) -> None:
-        self._channel, self._next_tag, self.is_blocked = channel, 1, False
+        self._channel, self._next_tag, self._given_up, self.is_blocked = channel, 1, set(), False
         self._drain()
 
     def _channel_closed(self, channel: Any, reason: BaseException) -> None:
@@ -149,8 +148,7 @@ class Publisher:
         self._forget(reason)
         self._round += 1
         self._check(self._round)  # an error on this thread may have taken the next one with it
-        final = refusal.final(reason)
-        if final is not None:
+        if (final := refusal.final(reason)) is not None:
             questions, self._questions = self._questions, []
             for question in questions:
                 question.fail(final)
@@ -200,6 +198,7 @@ class Publisher:
         method = frame.method
         tag = method.delivery_tag
         tags = list(takewhile(tag.__ge__, self._unconfirmed)) if method.multiple else [tag]
+        self._given_up -= {each for each in self._given_up if each <= tag} if method.multiple else {tag}
         accepted = isinstance(method, pika.spec.Basic.Ack)
         for each in tags:
             post = self._unconfirmed.pop(each, None)
@@ -229,8 +228,10 @@ class Publisher:
             return
         now = time.monotonic()
         for tag in [tag for tag, post in self._unconfirmed.items() if post.deadline <= now]:
-            post = self._unconfirmed.pop(tag)
-            post.lose("no confirm before the deadline")
+            self._unconfirmed.pop(tag).lose("no confirm before the deadline")
+            self._given_up.add(tag)
+        if len(self._given_up) >= _STUCK:
+            self.link.drop()  # before one queue holds up the others
         with self._room:
             late = [post for post in self._waiting if post.deadline <= now]
             if late:

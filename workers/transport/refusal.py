@@ -75,6 +75,15 @@ def distrusted(error: BaseException | None) -> BrokerUnreachable | None:
     )
 
 
+def unreachable(reason: BaseException | None) -> BrokerUnreachable:
+    """There is no connection, for that reason, or for one that nobody has said."""
+    return distrusted(reason) or BrokerUnreachable(
+        "RabbitMQ can't be reached, so nothing was sent",
+        expected="a broker at DUTIFUL_RABBITMQ__URL",
+        received=repr(reason) if reason else "no connection before the deadline",
+    )
+
+
 def blocked(where: str) -> BrokerBlocked:
     """RabbitMQ has raised an alarm, and reads nothing that is published."""
     return BrokerBlocked(
