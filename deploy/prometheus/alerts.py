@@ -11,6 +11,8 @@ from deploy.prometheus.thresholds import DASHBOARDS, RUNBOOKS, Thresholds
 OPERATIONS = "operations"
 """Who answers for what belongs to no job."""
 _PAUSED = 'label_replace(max by (name) (dutiful_paused{{kind="{0}"}}) == 1, "{0}", "$1", "name", "(.+)")'
+_AFTERMATH = "5m"
+"""What an outage left waiting is no second incident: for so long after it, its alert still holds back the others."""
 _OF_QUEUE = '{queue!~"dutiful[.].+|.+[.]XQ"}'
 
 
@@ -239,6 +241,7 @@ def _processes(chosen: Thresholds) -> list[Alert]:
             severity="page",
             summary="No worker runs.",
             description="Prometheus reaches no target of the job worker.",
+            keeps=_AFTERMATH,
         ),
         Alert(
             name="DutifulWorkersRestarting",
@@ -267,6 +270,7 @@ def _processes(chosen: Thresholds) -> list[Alert]:
             summary="The workers on {{ $labels.instance }} don't reach the store.",
             description="Jobs that need it wait in the worker; nothing is lost.",
             dashboard="dutiful-broker",
+            keeps=_AFTERMATH,
         ),
         Alert(
             name="DutifulPublisherBlocked",
@@ -285,6 +289,7 @@ def _processes(chosen: Thresholds) -> list[Alert]:
             summary="RabbitMQ is down.",
             description="Prometheus reaches no node of it. Nothing can be sent, and no job begins.",
             dashboard="dutiful-broker",
+            keeps=_AFTERMATH,
         ),
         Alert(
             name="DutifulVersionsMixed",

@@ -183,9 +183,9 @@ def told(receiver, since=""):
 
 
 def calm(watch, receiver):
-    """Until nothing fires that would wake somebody; then nobody has heard of anything."""
-    firing = 'ALERTS{alertstate="firing",severity="page"}'
-    until(lambda: not watch.query(firing), what=f"still fires: {watch.query(firing)}", pause=0.3)
+    """Until workers read, and nothing has been wrong for a while, not even briefly; then nobody has heard of it."""
+    wrong, read = 'max_over_time(ALERTS{severity="page"}[4s])', 'rabbitmq_detailed_queue_consumers{queue="signals"} > 0'
+    until(lambda: watch.query(read) and not watch.query(wrong), 60, what=f"is not calm: {wrong}, {read}", pause=0.3)
     receiver.heard.clear()
 
 
