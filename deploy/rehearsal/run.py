@@ -18,7 +18,7 @@ from deploy.rehearsal.ledger import Published
 from deploy.rehearsal.load import LINGERING, Load
 from deploy.rehearsal.options import Options
 from deploy.rehearsal.report import Report, Step
-from deploy.rehearsal.site import GRACE_SECONDS, SERVICES, Site, is_fine, link, overrides, spoken
+from deploy.rehearsal.site import GRACE_SECONDS, ONE_SHOT, SERVICES, Site, is_fine, link, overrides, spoken
 
 NOW, NEXT = "now", "next"
 OVERLAYS = {NOW: [NOW], NEXT: [NOW, NEXT]}
@@ -126,7 +126,7 @@ class Rehearsal:
                 self.report.refused = f"{service} of the next release did not start: {_reason(error)}"
                 self.say(self.report.refused)
                 point(link(self.folder, service), self._release(NOW))
-                for back in reversed(SERVICES[1 : number + 1]):
+                for back in reversed([each for each in SERVICES[: number + 1] if each not in ONE_SHOT]):
                     self._replace(site, load, back, NOW)
                 return False
         return True

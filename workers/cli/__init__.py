@@ -18,6 +18,7 @@ from workers.cli.schedules import schedules
 from workers.cli.status import status
 from workers.cli.store import store
 from workers.cli.tokens import tokens
+from workers.cli.users import users
 from workers.errors import BrokerUnreachable, DutifulError
 
 app = typer.Typer(
@@ -35,6 +36,7 @@ app.add_typer(schedules, name="schedules")
 app.command("status")(status)
 app.add_typer(store, name="store")
 app.add_typer(tokens, name="tokens")
+app.add_typer(users, name="users")
 
 
 def main() -> NoReturn:
