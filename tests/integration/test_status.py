@@ -19,8 +19,10 @@ from workers.store.recent import recent
 
 SITE = Path(__file__).parent / "signals_site"
 DUTIFUL = Path(sys.executable).with_name("dutiful")
-MOST_SECONDS = 2.0  # that a person waits: for the processor, and for answers
-TRIES = 3  # beside other tests the processor's caches are cold now and then
+# For the processor, and for answers. It is under two on a machine of one's own; the processor time of a command that
+# runs beside others is up to twice what it is alone.
+MOST_SECONDS = 2.5
+TRIES = 3
 
 
 @pytest.fixture
