@@ -67,8 +67,8 @@ demo: $(STAMP) ## import a feed while a worker is killed, and check the result (
 rehearse: $(STAMP) ## deploy, upgrade, check and roll back a release under load; its report is in .run/rehearsal (RATE=, SECONDS=)
 	$(BIN)/python -m deploy.rehearsal
 
-release-check: $(STAMP) ## check this commit, keep the evidence, tag it (REASON= FIGURE= STAGING=.env DRY=1)
-	$(BIN)/python -m deploy.release --reason "$$REASON" --figure "$$FIGURE" --staging "$(or $(STAGING),.env)" $(if $(DRY),--dry-run)
+release-check: $(STAMP) ## check this commit, keep the evidence, tag it (REASON= FIGURE= STAGING=.env DRY=1 ONLY=)
+	$(BIN)/python -m deploy.release --reason "$$REASON" --figure "$$FIGURE" --staging "$(or $(STAGING),.env)" $(if $(DRY),--dry-run) $(addprefix --only ,$(ONLY))
 
 env: ## write a .env with random passwords where it has none
 	@"$$(deploy/setup/pick-python)" -m deploy.setup.passwords
