@@ -1,9 +1,12 @@
 """What only containers read of docker-compose.yml and Dockerfile fits the rest: nothing here runs it."""
 
 import re
+import subprocess
 from functools import reduce
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import import_module
 from pathlib import Path
+from threading import Thread
 
 import pytest
 import uvicorn
@@ -88,8 +91,9 @@ def test_rabbitmq_has_twice_the_memory_at_which_it_stops_publishers():
 def test_a_service_that_stands_still_is_red_within_a_minute_and_a_half_and_has_time_to_start(name):
     check = SERVICES[name]["healthcheck"]
     times = {key: compose.seconds(check[key]) for key in ("interval", "timeout", "start_period")}
-    asked = [float(wait) for wait in re.findall(r"(?:timeout=|read -t )(\d+)", " ".join(check["test"]))]
+    asked = [float(wait) for wait in re.findall(r"(?:timeout=|-t )(\d+)", " ".join(check["test"]))]
 
+    assert check["test"][0] == "CMD"
     assert 4 <= check["retries"] <= 5
     assert 40 <= check["retries"] * times["interval"] <= 90
     assert 3 < times["timeout"] <= times["interval"]
@@ -141,6 +145,26 @@ def test_a_server_is_a_release_that_has_what_its_configuration_asks_for(name, le
     assert image in {"postgres", f"prom/{name}", f"grafana/{name}"}
     found = tuple(map(int, re.fullmatch(r"v?(\d+)\.(\d+)(?:\.\d+)?", version).groups()))
     assert least <= found < (least[0] + 10, 0)
+
+
+@pytest.mark.parametrize(("status", "red"), [(200, 0), (503, 1)])
+def test_the_check_of_rabbitmq_is_green_where_its_page_answers(status, red):
+    class Page(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(status)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
+        Thread(target=server.serve_forever, args=[0.01], daemon=True).start()
+        *bash, text = SERVICES["rabbitmq"]["healthcheck"]["test"][1:]
+        there = re.sub(r"\b1?5672\b", str(server.server_port), text.replace("$$", "$"))
+        done = subprocess.run([*bash, there], check=False, capture_output=True, timeout=10)
+        server.shutdown()
+
+    assert done.returncode == red, done.stderr
 
 
 @pytest.mark.parametrize(
