@@ -55,7 +55,8 @@ proof: $(STAMP) ## every test at the sizes that the project promises; takes long
 	PROOF=1 $(BIN)/python -m pytest
 
 dev: $(STAMP) env ## the stack in the foreground; worker and scheduler restart when code changes; Ctrl-C stops all
-	@$(STACK) --run-dir .run/dev up --foreground --reload migrate --reload worker --reload scheduler \
+	@$(STACK) --run-dir .run/dev up --foreground \
+		--reload broker-setup --reload migrate --reload worker --reload scheduler \
 		--follow migrate --follow worker --follow scheduler \
 		--set "worker.command=dramatiq actors -p 1 -t 4 --worker-shutdown-timeout 5000" \
 		--set worker.environment.DUTIFUL_LOGS__FORMAT=console --set scheduler.environment.DUTIFUL_LOGS__FORMAT=console

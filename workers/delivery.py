@@ -89,7 +89,7 @@ class Delivery(MessageProxy):
         self.begun = False
         self.settled = False
         self.finished = False
-        self.record: Callable[[Callable[[Delivery], None]], None] | None = None
+        self.record: Callable[[Delivery, Callable[[Delivery], None]], None] | None = None
         self.job: Job | None = None
         self.isolate: Callable[[Callable[[], Any]], Any] | None = None
         self.running: Attempt | None = None

@@ -1,11 +1,11 @@
 """The envelope maps a message to AMQP properties, headers and body, and back; workers.wire is its writing half."""
 
-import json
 from collections.abc import Mapping
 from typing import Any, Final
 
 import pika
 from dramatiq import Message
+from pydantic_core import from_json
 
 from workers.errors import ContractError
 from workers.transport import topology
@@ -58,8 +58,8 @@ def decode(data: bytes, headers: Mapping[str, Any]) -> Message[Any]:
       ContractError: it is no message; the text says why.
     """
     try:
-        fields = json.loads(data)
-    except (ValueError, RecursionError) as error:
+        fields = from_json(data)
+    except ValueError as error:
         raise _undecodable(f"no JSON: {error}") from None
     if not isinstance(fields, dict):
         raise _undecodable(f"a JSON {type(fields).__name__}")
@@ -106,11 +106,7 @@ def _from_headers(headers: Mapping[str, Any]) -> dict[str, Any]:
 def _refuse_what_cant_be_carried(fields: Mapping[str, Any]) -> None:
     """A message that can be read but not sent again, nor as a dead letter, would come back for ever."""
     for name in ("message_id", "actor_name"):
-        try:
-            size = len(fields[name].encode())
-        except UnicodeEncodeError:
-            raise _undecodable(f"{name} has half of a character") from None
-        if size > topology.LONGEST_WORD:
+        if len(fields[name].encode()) > topology.LONGEST_WORD:
             raise _undecodable(f"{name} is longer than {topology.LONGEST_WORD} bytes")
     if not _is_count(fields["message_timestamp"], 2**53):
         raise _undecodable("message_timestamp is no moment")

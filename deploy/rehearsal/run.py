@@ -17,7 +17,7 @@ from deploy.rehearsal.load import Load
 from deploy.rehearsal.options import Options
 from deploy.rehearsal.progress import POLL_SECONDS, Progress, until, wait
 from deploy.rehearsal.report import Report
-from deploy.rehearsal.site import GRACE_SECONDS, SERVICES, Site, link, overrides
+from deploy.rehearsal.site import GRACE_SECONDS, ONE_SHOT, SERVICES, Site, link, overrides
 
 NOW, NEXT = "now", "next"
 OVERLAYS = {NOW: [NOW], NEXT: [NOW, NEXT]}
@@ -125,7 +125,7 @@ class Rehearsal:
                 self.report.refused = f"{service} of the next release did not start: {_reason(error)}"
                 self.say(self.report.refused)
                 point(link(self.folder, service), self._release(NOW))
-                for back in reversed(SERVICES[1 : number + 1]):
+                for back in reversed([each for each in SERVICES[: number + 1] if each not in ONE_SHOT]):
                     self._replace(site, load, back, NOW)
                 return False
         return True

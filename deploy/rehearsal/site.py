@@ -16,7 +16,8 @@ from deploy.local import Stack, StackError, processes
 from deploy.rehearsal.build import REVISION, point
 from workers.store.engine import create_store_engine
 
-SERVICES = ("migrate", "worker", "scheduler")
+ONE_SHOT = ("broker-setup", "migrate")
+SERVICES = (*ONE_SHOT, "worker", "scheduler")
 """What a deployment replaces, in this order."""
 METRICS = 9191
 STATUS_SECONDS = 120.0  # on a machine that is loaded by others too; `dutiful status` itself waits one second

@@ -24,6 +24,7 @@ from deploy.release import note, staging
 from deploy.release.staging import OURS
 from deploy.setup import passwords
 from scheduling import scheduler
+from workers import users
 from workers.broker import setup_broker
 from workers.settings import Settings
 from workers.store.engine import create_store_engine
@@ -31,7 +32,7 @@ from workers.store.engine import create_store_engine
 ROOT = Path(__file__).parents[2]
 SERVICES = compose.read(COMPOSE_FILE, own=dict.fromkeys(passwords.needed(COMPOSE_FILE), "secret"))
 METRICS = {"worker": 9191, "scheduler": 9192}
-PARTS = ("migrate", "gateway", *METRICS)
+PARTS = ("migrate", "broker-setup", "operator", "gateway", *METRICS)
 # After the command's own timeout Dramatiq still closes its connections, and the parent looks once a second.
 LEAVING = timedelta(seconds=5)
 
@@ -60,6 +61,56 @@ def test_the_store_is_migrated_before_anything_that_needs_it_starts():
     assert SERVICES["migrate"].command == ("dutiful", "store", "migrate")
     for name in METRICS:
         assert SERVICES[name].depends_on["migrate"] == "service_completed_successfully"
+
+
+SERVED_AS = {"operator": "operator"}
+"""Who logs in to RabbitMQ as another user than the worker's."""
+
+
+def test_users_are_declared_by_an_administrator_before_anything_logs_in():
+    setup = SERVICES["broker-setup"]
+
+    assert setup.command == ("dutiful", "users", "declare")
+    assert setup.depends_on == {"rabbitmq": "service_healthy"}
+    for name in LASTING:
+        if name in BUILT:
+            assert SERVICES[name].depends_on["broker-setup"] == "service_completed_successfully"
+
+
+@pytest.mark.parametrize("name", [*PARTS, "scheduler-2"])
+def test_a_service_logs_in_to_rabbitmq_as_a_user_with_the_least_rights(name):
+    (user, password), server = logins(name, "DUTIFUL_RABBITMQ__URL")
+    role = SERVED_AS.get(name, "worker")
+
+    assert user == users.user(users.VHOST, role)
+    assert password == f"${{RABBITMQ_{role.upper()}_PASSWORD:?run make env}}"
+    assert server == f"rabbitmq:5672/{users.VHOST}"
+
+
+def test_each_user_gets_the_password_that_is_in_its_address_and_only_the_set_up_has_the_administrators():
+    given = DECLARED["broker-setup"]["environment"]
+    root = (DECLARED["rabbitmq"]["environment"][f"RABBITMQ_DEFAULT_{what}"] for what in ("USER", "PASS"))
+
+    for role in users.ROLES:
+        name = f"DUTIFUL_USERS__{role.upper()}_PASSWORD"
+        assert name in Settings.variables()
+        assert given[name] == f"${{RABBITMQ_{role.upper()}_PASSWORD:?run make env}}"
+    assert logins("broker-setup", "DUTIFUL_RABBITMQ__MANAGEMENT_URL") == (tuple(root), "rabbitmq:15672")
+    holders = {name for name, each in DECLARED.items() if "${RABBITMQ_PASSWORD" in str(each)}
+    assert holders == {"rabbitmq", "broker-setup"}
+
+
+def logins(name, variable):
+    """User and password of an address, as the compose file has them, and where it leads."""
+    who, _, server = DECLARED[name]["environment"][variable].partition("://")[2].rpartition("@")
+    return tuple(re.match(r"(\$\{.*?\}|[^:]*):(.*)", who).groups()), server
+
+
+def test_an_operator_looks_at_the_management_page_of_its_own_rabbitmq():
+    operator = SERVICES["operator"]
+
+    assert operator.environment["DUTIFUL_RABBITMQ__MANAGEMENT_URL"] == "http://rabbitmq:15672"
+    assert operator.command == ("dutiful", "queues", "list")
 
 
 def test_a_container_gets_more_time_to_stop_than_its_worker_takes():
@@ -272,8 +323,10 @@ def test_prometheus_finds_its_rules_beside_its_configuration():
 def test_what_watches_is_in_a_profile_that_make_env_switches_on():
     profiles = {profile for each in DECLARED.values() for profile in each.get("profiles", ())}
 
-    assert {name for name in DECLARED if "profiles" in DECLARED[name]} == {"prometheus", "alertmanager", "grafana"}
-    assert f"COMPOSE_PROFILES={','.join(profiles)}\n" in passwords.HEAD
+    watching = {name for name, each in DECLARED.items() if each.get("profiles") == ["monitoring"]}
+    assert watching == {"prometheus", "alertmanager", "grafana"}
+    assert profiles == {"monitoring", "operator"}
+    assert "COMPOSE_PROFILES=monitoring\n" in passwords.HEAD
 
 
 def test_two_schedulers_run_the_same():

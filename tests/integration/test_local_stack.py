@@ -256,7 +256,7 @@ def test_the_servers_start_answer_come_back_after_kill_9_and_leave_nothing(stack
         running.kill(service)
         running.wait_healthy(service)
         assert running.pid(service) != before
-    with contextlib.closing(pika.BlockingConnection(pika.URLParameters(running.environment["DUTIFUL_RABBITMQ__URL"]))):
+    with contextlib.closing(pika.BlockingConnection(pika.URLParameters(running.administrator))):
         pass
     targets = httpx.get(running.url("prometheus", 9090) + "/api/v1/targets").json()["data"]["activeTargets"]
     scraped = {target["labels"]["job"]: target["scrapeUrl"] for target in targets}

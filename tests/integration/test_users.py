@@ -11,9 +11,10 @@ import pika
 import pytest
 from processes import ROOT, SHOP, Queue, envelope, unset, until
 
-from deploy.rabbitmq.definitions import ROLES, definitions, password_hash, user
 from workers.doctor.rights import permissions
+from workers.management import Management, ManagementUnavailable
 from workers.rabbitmq import DutifulBroker
+from workers.users import ROLES, definitions, user
 
 DUTIFUL = Path(sys.executable).with_name("dutiful")
 REFUSED = "ACCESS_REFUSED"
@@ -25,11 +26,26 @@ def vhost(rabbitmq):
 
 
 @pytest.fixture
-def users(rabbitmq, vhost, management):
-    """The AMQP URL of each role, after the definitions were imported."""
-    facts = definitions(["shop"], vhost=vhost, hashes={role: password_hash(f"{role}-secret") for role in ROLES})
-    management.post("/api/definitions", json=facts).raise_for_status()
+def users(rabbitmq, vhost, management, broker_addresses):
+    """The AMQP URL of each role, after `dutiful users declare`; twice, as each start of a stack does it."""
     there = urlsplit(rabbitmq)
+    pages = urlsplit(broker_addresses[1])
+    passwords = {f"DUTIFUL_USERS__{role.upper()}_PASSWORD": f"{role}-secret" for role in ROLES}
+    told = {
+        "PYTHONPATH": f"{ROOT}:{SHOP}",
+        "DUTIFUL_RABBITMQ__URL": rabbitmq,
+        "DUTIFUL_RABBITMQ__MANAGEMENT_URL": f"http://{there.username}:{there.password}@{pages.netloc}",
+    }
+    for _ in range(2):
+        said = subprocess.run(
+            [str(DUTIFUL), "users", "declare", "shop"],
+            env=unset() | passwords | told,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        ).stdout
+        assert said.splitlines() == [f"{user(vhost, role)}: declared" for role in ROLES]
     yield {role: f"amqp://{user(vhost, role)}:{role}-secret@{there.hostname}:{there.port}/{vhost}" for role in ROLES}
     for role in ROLES:
         management.delete(f"/api/users/{user(vhost, role)}").raise_for_status()
@@ -164,6 +180,10 @@ def test_the_worker_works_the_operator_replays_and_each_can_do_no_more(
         "operator": (200, 200, 401),
         "metrics": (200, 200, 401),
     }
+    for role in ("operator", "metrics"):
+        page = Management(str(management.base_url), vhost=vhost, user=user(vhost, role), password=f"{role}-secret")
+        with pytest.raises(ManagementUnavailable, match=r"tag administrator.*401"):
+            page.make(definitions(["shop"], vhost=vhost))
     for url in users.values():
         with pytest.raises(pika.exceptions.AMQPConnectionError):
             pika.BlockingConnection(pika.URLParameters(url.rpartition("/")[0] + "/%2F"))

@@ -28,11 +28,11 @@ def read(tmp_path: Path, text: str, **overrides):
 
 def test_the_projects_own_compose_file_is_understood():
     services = compose.read(COMPOSE_FILE, own=OWN)
-    ours = ["rabbitmq", "postgres", "migrate", "worker", "scheduler", "scheduler-2", "gateway"]
+    ours = ["rabbitmq", "postgres", "migrate", "broker-setup", "worker", "scheduler", "scheduler-2", "gateway"]
     assert compose.enabled(services, {}) == ours
     assert compose.enabled(services, {"COMPOSE_PROFILES": "monitoring"}) == [*ours, "prometheus", "alertmanager"]
     assert services["worker"].depends_on == {
-        "rabbitmq": "service_healthy",
+        "broker-setup": "service_completed_successfully",
         "migrate": "service_completed_successfully",
     }
 
@@ -148,6 +148,7 @@ def test_an_override_for_a_service_that_does_not_exist_is_refused(tmp_path):
 def test_a_service_brings_what_it_depends_on_in_order():
     assert compose.with_dependencies(compose.read(COMPOSE_FILE, own=OWN), ["worker"]) == [
         "rabbitmq",
+        "broker-setup",
         "postgres",
         "migrate",
         "worker",
