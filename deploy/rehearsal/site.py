@@ -34,7 +34,7 @@ def overrides(folder: Path, more: Mapping[str, Mapping[str, Any]]) -> Overrides:
       folder: of the rehearsal.
       more: changes that go on top, environments merged.
     """
-    changes: Overrides = {}
+    changes: Overrides = {name: dict(extra) for name, extra in more.items()}  # the operator's addresses, for one
     for name in SERVICES:
         environment = {
             "PYTHONPATH": ".",
