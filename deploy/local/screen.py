@@ -72,6 +72,25 @@ def places(stack: Stack) -> None:
         print(f"{name + ':':<22} does not run without containers: {reason}")
 
 
+def preparations(stack: Stack, before: dict[str, int]) -> None:
+    """Print what the services have said that prepare the others and have ended.
+
+    Parameters:
+      before: how long their logs were when the stack was started; what is older was said at an earlier start.
+    """
+    print()
+    for name, each in stack.status().items():
+        if each["one_shot"] and each["state"] == "exited":
+            text, _ = _new_lines(stack.run_folder / "logs" / f"{name}.log", before.get(name, 0))
+            for line in text.splitlines():
+                print(f"{name:<12} | {line}")
+
+
+def sizes(stack: Stack) -> dict[str, int]:
+    """Return how long each log is now."""
+    return {name: size(stack, name) for name in logged(stack)}
+
+
 def logged(stack: Stack) -> list[str]:
     """Return what has a log."""
     return sorted(log.stem for log in (stack.run_folder / "logs").glob("*.log"))
@@ -79,7 +98,7 @@ def logged(stack: Stack) -> list[str]:
 
 def follow(stack: Stack, services: Sequence[str], meanwhile: Callable[[], None] = lambda: None) -> None:
     """Print what the services write from now on, each line with its service's name, until the stack ends."""
-    offsets = {name: size(stack, name) for name in services or logged(stack)}
+    offsets = {name: size(stack, name) for name in services} or sizes(stack)
     while stack.is_running:
         for name, offset in offsets.items():
             text, offsets[name] = _new_lines(stack.run_folder / "logs" / f"{name}.log", offset)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 START_SECONDS = 180.0
 POLL_SECONDS = 0.1
-LAST_LINES = 25
+LAST_LINES = 50  # all that `dutiful doctor` says
 HOPELESS_RESTARTS = 4  # so many in a row without ever being healthy: say so instead of waiting on
 
 

@@ -16,7 +16,7 @@ from deploy.local import Stack, StackError, processes
 from deploy.rehearsal.build import REVISION, point
 from workers.store.engine import create_store_engine
 
-ONE_SHOT = ("broker-setup", "migrate")
+ONE_SHOT = ("broker-setup", "migrate", "queues", "doctor")
 SERVICES = (*ONE_SHOT, "worker", "scheduler")
 """What a deployment replaces, in this order."""
 METRICS = 9191
@@ -34,7 +34,7 @@ def overrides(folder: Path, more: Mapping[str, Mapping[str, Any]]) -> Overrides:
       folder: of the rehearsal.
       more: changes that go on top, environments merged.
     """
-    changes: Overrides = {name: dict(extra) for name, extra in more.items()}  # the operator's addresses, for one
+    changes: Overrides = {name: dict(each) for name, each in more.items() if name not in SERVICES}
     for name in SERVICES:
         environment = {
             "PYTHONPATH": ".",

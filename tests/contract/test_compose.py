@@ -32,7 +32,7 @@ from workers.store.engine import create_store_engine
 ROOT = Path(__file__).parents[2]
 SERVICES = compose.read(COMPOSE_FILE, own=dict.fromkeys(passwords.needed(COMPOSE_FILE), "secret"))
 METRICS = {"worker": 9191, "scheduler": 9192}
-PARTS = ("migrate", "broker-setup", "operator", "gateway", *METRICS)
+PARTS = ("migrate", "broker-setup", "queues", "doctor", "operator", "gateway", *METRICS)
 # After the command's own timeout Dramatiq still closes its connections, and the parent looks once a second.
 LEAVING = timedelta(seconds=5)
 
@@ -57,24 +57,42 @@ def test_the_scheduler_runs_the_site_s_timetable():
     assert SERVICES["scheduler"].command == ("periodiq", "scheduling")
 
 
-def test_the_store_is_migrated_before_anything_that_needs_it_starts():
-    assert SERVICES["migrate"].command == ("dutiful", "store", "migrate")
-    for name in METRICS:
-        assert SERVICES[name].depends_on["migrate"] == "service_completed_successfully"
+PREPARING = {
+    "migrate": (("store", "migrate"), {"postgres"}),
+    "broker-setup": (("users", "declare"), {"rabbitmq"}),
+    "queues": (("queues", "declare"), {"broker-setup"}),
+    "doctor": (("doctor",), {"migrate", "queues"}),
+}
+"""What prepares the others: the words after `dutiful`, and what has to be there before."""
+
+
+@pytest.mark.parametrize(("name", "words", "needs"), [(name, *told) for name, told in PREPARING.items()])
+def test_what_prepares_the_others_runs_once_after_what_it_needs(name, words, needs):
+    described = DECLARED[name]
+
+    assert SERVICES[name].command == ("dutiful", *words)
+    assert described["depends_on"] == {each: {"condition": WELL[each in PREPARING]} for each in needs}
+    assert described["restart"] == "no"
+    assert (megabytes(described["mem_limit"]), described["cpus"]) == (ONE_SHOT_MEGABYTES, 1)
+
+
+WELL = {True: "service_completed_successfully", False: "service_healthy"}
+
+
+def test_nothing_of_ours_that_lasts_starts_before_the_doctor_has_found_nothing_wrong():
+    for name in BUILT:
+        if name in LASTING:
+            assert SERVICES[name].depends_on == {"doctor": WELL[True]}
+
+
+def test_the_doctor_looks_at_the_management_page_as_a_user_who_may_only_look():
+    login = ("dutiful-metrics", "${RABBITMQ_METRICS_PASSWORD:?run make env}")
+
+    assert logins("doctor", "DUTIFUL_RABBITMQ__MANAGEMENT_URL") == (login, "rabbitmq:15672")
 
 
 SERVED_AS = {"operator": "operator"}
 """Who logs in to RabbitMQ as another user than the worker's."""
-
-
-def test_users_are_declared_by_an_administrator_before_anything_logs_in():
-    setup = SERVICES["broker-setup"]
-
-    assert setup.command == ("dutiful", "users", "declare")
-    assert setup.depends_on == {"rabbitmq": "service_healthy"}
-    for name in LASTING:
-        if name in BUILT:
-            assert SERVICES[name].depends_on["broker-setup"] == "service_completed_successfully"
 
 
 @pytest.mark.parametrize("name", [*PARTS, "scheduler-2"])
@@ -197,6 +215,7 @@ BUILT = [name for name in DECLARED if DECLARED[name]["image"] == OURS]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 DOCKERFILE = (ROOT / "deploy/Dockerfile").read_text()
 BROKER = (ROOT / "deploy/rabbitmq/rabbitmq.conf").read_text()
+ONE_SHOT_MEGABYTES = 512  # `dutiful` has the jobs and their libraries in it, and Alembic
 IDLE_MEGABYTES = 110  # of a worker process, at most: the figure that bench/wait.py is held to
 SPARE = 1.5
 

@@ -41,15 +41,13 @@ def changes(rabbitmq, postgres, management):
         "DUTIFUL_RABBITMQ__MANAGEMENT_URL": f"http://{there.username}:{there.password}@{pages.host}:{pages.port}",
         "DUTIFUL_USERS__WORKER_PASSWORD": password,
     }
-    alone = {"environment": environment, "depends_on": {}, "ports": []}
-    done = {"condition": "service_completed_successfully"}
-    served = {"environment": environment, "depends_on": {"migrate": done, "broker-setup": done}}
+    alone = {"environment": environment, "depends_on": {}}
     yield {
         "migrate": alone,
         "broker-setup": alone | {"environment": environment | administrator},
+        "doctor": {"environment": environment | administrator},
         "operator": {"environment": environment | {"DUTIFUL_RABBITMQ__URL": rabbitmq}},
-        "worker": served,
-        "scheduler": served,
+        **{name: {"environment": environment} for name in ("queues", "worker", "scheduler")},
     }
     for role in ROLES:
         management.delete(f"/api/users/{user(vhost, role)}")

@@ -63,12 +63,12 @@ def environment(users, tmp_path, ledger):
 
 @pytest.fixture
 def dutiful(environment, users, management, tmp_path):
-    """Run `dutiful` as the user operator."""
+    """Run `dutiful` as the user operator, or as another."""
 
-    def run(*words):
+    def run(*words, role="operator", status=0):
         told = {
             "PYTHONPATH": f"{ROOT}:{SHOP}",
-            "DUTIFUL_RABBITMQ__URL": users["operator"],
+            "DUTIFUL_RABBITMQ__URL": users[role],
             "DUTIFUL_RABBITMQ__MANAGEMENT_URL": str(management.base_url),
         }
         command = [str(DUTIFUL), *words]
@@ -81,8 +81,8 @@ def dutiful(environment, users, management, tmp_path):
             timeout=60,
             check=False,
         )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+        assert done.returncode == status, done.stdout + done.stderr
+        return done.stdout or done.stderr
 
     return run
 
@@ -172,6 +172,8 @@ def test_the_worker_works_the_operator_replays_and_each_can_do_no_more(
     until(lambda: shop.count("dutiful.undeliverable") == 1)
     assert refusals(users["publisher"], NEVER | READS | OWNS | LETTERS) == {*NEVER, *READS, *OWNS, *LETTERS}
     assert refusals(users["worker"], NEVER | LETTERS) == {*NEVER, *LETTERS}
+    said = dutiful("dead-letters", "list", "--package", "shop", role="worker", status=1)
+    assert "expected DUTIFUL_RABBITMQ__URL with the operator's user" in said
     assert refusals(users["operator"], NEVER) == NEVER.keys()
     assert refusals(users["metrics"], NEVER | READS | OWNS | LETTERS) == {*NEVER, *READS, *OWNS, *LETTERS}
     assert {role: looks(management, users[role], vhost) for role in ROLES} == {
