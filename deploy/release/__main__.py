@@ -3,7 +3,7 @@
     python -m deploy.release --reason "why" --figure "what got better, from what to what" [--dry-run] [--only STEP]
 
 Exit status 0: tagged (with --only: that step holds; with --dry-run: it could be tried), 1: something does not hold,
-2: wrong usage.
+2: wrong usage, 130: stopped by Ctrl-C.
 """
 
 # ruff: noqa: T201, S603  it speaks to a person; no shell, and the commands are the operator's own
@@ -25,7 +25,8 @@ from deploy.release.repository import Repository
 from deploy.release.steps import Step, check_known, steps, with_other_commands
 from deploy.release.wheels import wheels_in
 
-FINE, WRONG = 0, 1
+FINE, WRONG, STOPPED = 0, 1, 130
+STOP_SECONDS = 5.0
 
 
 def run(step: Step, evidence: Evidence, folder: Path) -> bool:
@@ -38,14 +39,26 @@ def run(step: Step, evidence: Evidence, folder: Path) -> bool:
             shlex.split(command), cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
         with process:
-            for line in process.stdout or ():
-                said.append(line)
-                print(f"   | {line}", end="", flush=True)
+            try:
+                for line in process.stdout or ():
+                    said.append(line)
+                    print(f"   | {line}", end="", flush=True)
+            except KeyboardInterrupt:
+                end(process)
+                raise
         status = process.returncode
         if status != 0:
             break
     evidence.add(step, status=status, began=began, seconds=time.monotonic() - clock, output="".join(said))
     return status == 0
+
+
+def end(process: subprocess.Popen[str]) -> None:
+    """Let a command that was stopped end by itself: Ctrl-C in a terminal reaches it too. Else tell it to."""
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.terminate()
 
 
 def check(planned: Sequence[Step], evidence: Evidence, folder: Path) -> bool:
@@ -138,6 +151,9 @@ def main() -> int:
     except ReleaseError as error:
         print(f"not released: {error}")
         return WRONG
+    except KeyboardInterrupt:
+        print("not released: stopped. Say the same command again: steps that have passed are not run twice")
+        return STOPPED
 
 
 if __name__ == "__main__":

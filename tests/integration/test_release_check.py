@@ -1,10 +1,13 @@
 """A commit is released only when everything holds, and what held is on record."""
 
 import json
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from processes import until
 
 from deploy.local.folders import CHECKOUT
 
@@ -40,17 +43,23 @@ def commit(root):
     git(root, "commit", "-qm", "a change")
 
 
-def check(root, *words, figure="wait p99: 2 s before, 1 s now", environment=None, **steps):
-    """Run it with short commands in place of the long ones; each writes its name into the file `ran`."""
+def start(root, *words, figure="wait p99: 2 s before, 1 s now", **steps):
+    """Start it with short commands in place of the long ones; each writes its name into the file `ran`."""
     commands = {name: f"sh -c 'echo {name} >> ran; echo fine'" for name in NAMES} | steps
     stand_ins = [word for name, command in commands.items() for word in ("--step", f"{name}={command}")]
     told = ["--repository", str(root), "--reason", "it is ready", "--figure", figure]
     identity = {"GIT_COMMITTER_NAME": "t", "GIT_COMMITTER_EMAIL": "t@t.example", "PATH": "/usr/bin:/bin"}
-    done = subprocess.run(
+    return subprocess.Popen(
         [sys.executable, "-m", "deploy.release", *told, *stand_ins, *words],
-        cwd=CHECKOUT, env=identity | (environment or {}), capture_output=True, text=True, check=False,
+        cwd=CHECKOUT, env=identity, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
-    return done.returncode, done.stdout + done.stderr
+
+
+def check(root, *words, **more):
+    """Run it to its end: exit status, and what it said."""
+    process = start(root, *words, **more)
+    said = process.communicate(timeout=60)[0]
+    return process.returncode, said
 
 
 def ran(root):
@@ -157,6 +166,20 @@ def test_a_step_can_be_tried_alone_and_counts_when_the_release_is_made(repositor
     assert status == 0, said
     assert sorted(ran(repository)) == sorted(NAMES)
     assert "Wheel: x.whl, sha256 abc" in git(repository, "tag", "--list", "--format=%(contents)", "v1.2.0")
+
+
+def test_one_that_is_stopped_says_so_and_leaves_no_command_running(repository):
+    pid = repository / "ran"
+    process = start(repository, lint="sh -c 'echo $$ > ran; exec sleep 60'")
+    until(lambda: pid.exists() and pid.read_text().strip(), what="lint did not begin")
+    process.send_signal(signal.SIGINT)  # to it alone
+    said = process.communicate(timeout=30)[0]
+
+    assert process.returncode == 130
+    assert "not released: stopped" in said
+    assert "Traceback" not in said
+    until(lambda: not Path(f"/proc/{pid.read_text().strip()}").exists(), what="the command was left")
+    assert tags(repository) == ["v1.1.0"]
 
 
 def test_a_dry_run_says_everything_and_does_nothing(repository):
