@@ -11,6 +11,7 @@ from threading import Thread
 import pytest
 import uvicorn
 import yaml
+from pip._internal.commands import create_command
 
 from deploy.local import compose, postgres, rabbitmq
 from deploy.local.folders import COMPOSE_FILE
@@ -293,3 +294,60 @@ def test_every_path_of_the_image_is_made_before_it_is_used():
     assert re.search(
         r"^ENV PATH=/venv/bin:\$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1$", DOCKERFILE, re.MULTILINE
     )
+
+
+def instructions():
+    """Each instruction of the Dockerfile and its words, on one line."""
+    text = re.sub(r"^#.*\n", "", DOCKERFILE, flags=re.MULTILINE).replace("\\\n", " ")
+    return [line.split(maxsplit=1) for line in text.splitlines() if line]
+
+
+def runs():
+    """Each command that building the image runs, as words."""
+    return [part.split() for name, text in instructions() if name == "RUN" for part in text.split(" && ")]
+
+
+def of_pip():
+    """What pip is told to do, with its options as pip itself reads them."""
+    for program, *words in runs():
+        if program == "/build/bin/pip":
+            if words[0] == "--python":
+                assert words.pop(1) == "/venv/bin/python"
+                words.pop(0)
+            yield words[0], *create_command(words[0]).parser.parse_args(words[1:])
+
+
+def test_the_dockerfile_has_instructions_and_programs_that_there_are():
+    expected = "FROM WORKDIR COPY RUN COPY COPY COPY COPY RUN FROM ENV RUN COPY ARG ENV LABEL USER WORKDIR CMD"
+
+    assert [name for name, _ in instructions()] == expected.split()
+    assert [words[0] for words in runs()] == ["python"] * 2 + ["/build/bin/pip"] * 4 + ["useradd", "install"]
+    assert {
+        words.removesuffix(" AS build").rpartition("-slim-")[2] for name, words in instructions() if name == "FROM"
+    } == {"bookworm"}
+    assert ["LABEL", "org.opencontainers.image.revision=$REVISION"] in instructions()
+
+
+def test_the_image_s_user_has_the_home_in_which_it_starts():
+    (add,) = [words for words in runs() if words[0] == "useradd"]
+    user, home = (words for name, words in instructions()[-3:-1])
+
+    assert add == ["useradd", "--system", "--uid", "10001", "--create-home", user]
+    assert home == f"/home/{user}"
+
+
+def test_pip_is_told_what_it_understands_and_installs_nothing_that_is_not_locked_or_made_here():
+    told = list(of_pip())
+
+    assert [(what, chosen.requirements, rest) for what, chosen, rest in told] == [
+        ("install", ["build.lock"], []),
+        ("install", ["requirements.lock"], []),
+        ("wheel", [], ["."]),
+        ("install", [], ["/wheels/*.whl"]),
+    ]
+    assert all(chosen.cache_dir is False for _, chosen, _ in told), "the image keeps no downloads"
+    assert all(chosen.require_hashes and ":all:" in chosen.format_control.only_binary for _, chosen, _ in told[:2])
+    assert all(chosen.ignore_dependencies for _, chosen, _ in told[2:])
+    assert told[2][1].build_isolation is False
+    assert told[2][1].wheel_dir == "/wheels"
+    assert told[3][1].no_index
