@@ -13,6 +13,7 @@ from workers.wire import APP_ID, HEADERS, body, properties, refuse_long_words
 
 __all__ = ["APP_ID", "HEADERS", "body", "decode", "properties", "raw_properties", "refuse_long_words"]
 
+_OPTIONS_BY_HEADER: Final = {header: name for name, header in HEADERS.items()}
 _NUMBERS: Final = {"attempt", "generation", "deferrals", "first_deferred_at", "deliveries"}
 # What the next hop and the store can hold: a column of 32 bits, a short string of AMQP, a moment in milliseconds.
 _LARGEST: Final = {"first_deferred_at": 2**53}
@@ -89,9 +90,9 @@ def decode(data: bytes, headers: Mapping[str, Any]) -> Message[Any]:
 
 def _from_headers(headers: Mapping[str, Any]) -> dict[str, Any]:
     options: dict[str, Any] = {}
-    for name, header in HEADERS.items():
-        value = headers.get(header)
-        if value is None:
+    for header, value in headers.items():
+        name = _OPTIONS_BY_HEADER.get(header)
+        if name is None or value is None:
             continue
         if name in _NUMBERS and not _is_count(value, _LARGEST.get(name, _LARGEST_COUNT)):
             raise _undecodable(f"the header {header} is {str(value)[:40]!r}, not a number that can be")

@@ -138,7 +138,7 @@ def build(wheel: Wheel, copies: Sequence[Path], hatchling: Sequence[str], into: 
     Raises:
       ReleaseError: they are not the same.
     """
-    built = []
+    built: list[Path] = []
     for copy in copies:
         moment = _run(["git", "log", "-1", "--format=%ct"], copy).strip()
         out = copy / "dist" / wheel.project
