@@ -15,12 +15,13 @@ from pip._internal.commands import create_command
 
 from deploy.local import compose, postgres, rabbitmq
 from deploy.local.folders import COMPOSE_FILE
+from deploy.release import staging
 from workers.doctor.rabbitmq import OLDEST
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = yaml.safe_load(COMPOSE_FILE.read_text())
 SERVICES = DOCUMENT["services"]
-OURS = {name: each for name, each in SERVICES.items() if "build" in each}
+OURS = {name: each for name, each in SERVICES.items() if each["image"] == staging.OURS}
 LASTING = {name: each for name, each in SERVICES.items() if "healthcheck" in each}
 SERVING = {name: each for name, each in OURS.items() if name in LASTING}
 CONFIGURED = ("rabbitmq", "prometheus", "alertmanager", "grafana")
@@ -69,6 +70,18 @@ def test_our_containers_are_built_here_and_can_write_only_to_a_small_folder_in_m
     assert told["init"] is told["read_only"] is True
     (size,) = re.fullmatch(r"/tmp:size=(\d+m)", *told["tmpfs"]).groups()
     assert 64 <= megabytes(size) <= megabytes(told["mem_limit"]) / 4, "it counts as the container's memory"
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_our_services_are_told_the_same_and_as_who_they_log_in(name):
+    told, common = SERVICES[name], DOCUMENT["x-environment"]
+
+    assert told["build"] == DOCUMENT["x-dutiful"]["build"]
+    assert told["environment"].keys() >= common.keys()
+    differ = {key for key, value in common.items() if told["environment"][key] != value}
+    assert differ == ({"DUTIFUL_RABBITMQ__URL"} if name == "operator" else set())
+    if name not in LASTING:
+        assert told["stop_grace_period"] == SERVICES["worker"]["stop_grace_period"]
 
 
 def test_all_limits_together_fit_a_host_and_none_is_more_than_its_service_is_worth():
