@@ -11,15 +11,17 @@ from threading import Thread
 import pytest
 import uvicorn
 import yaml
+from pip._internal.commands import create_command
 
 from deploy.local import compose, postgres, rabbitmq
 from deploy.local.folders import COMPOSE_FILE
+from deploy.release import staging
 from workers.doctor.rabbitmq import OLDEST
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = yaml.safe_load(COMPOSE_FILE.read_text())
 SERVICES = DOCUMENT["services"]
-OURS = {name: each for name, each in SERVICES.items() if "build" in each}
+OURS = {name: each for name, each in SERVICES.items() if each["image"] == staging.OURS}
 LASTING = {name: each for name, each in SERVICES.items() if "healthcheck" in each}
 SERVING = {name: each for name, each in OURS.items() if name in LASTING}
 CONFIGURED = ("rabbitmq", "prometheus", "alertmanager", "grafana")
@@ -68,6 +70,18 @@ def test_our_containers_are_built_here_and_can_write_only_to_a_small_folder_in_m
     assert told["init"] is told["read_only"] is True
     (size,) = re.fullmatch(r"/tmp:size=(\d+m)", *told["tmpfs"]).groups()
     assert 64 <= megabytes(size) <= megabytes(told["mem_limit"]) / 4, "it counts as the container's memory"
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_our_services_are_told_the_same_and_as_who_they_log_in(name):
+    told, common = SERVICES[name], DOCUMENT["x-environment"]
+
+    assert told["build"] == DOCUMENT["x-dutiful"]["build"]
+    assert told["environment"].keys() >= common.keys()
+    differ = {key for key, value in common.items() if told["environment"][key] != value}
+    assert differ == ({"DUTIFUL_RABBITMQ__URL"} if name == "operator" else set())
+    if name not in LASTING:
+        assert told["stop_grace_period"] == SERVICES["worker"]["stop_grace_period"]
 
 
 def test_all_limits_together_fit_a_host_and_none_is_more_than_its_service_is_worth():
@@ -293,3 +307,60 @@ def test_every_path_of_the_image_is_made_before_it_is_used():
     assert re.search(
         r"^ENV PATH=/venv/bin:\$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1$", DOCKERFILE, re.MULTILINE
     )
+
+
+def instructions():
+    """Each instruction of the Dockerfile and its words, on one line."""
+    text = re.sub(r"^#.*\n", "", DOCKERFILE, flags=re.MULTILINE).replace("\\\n", " ")
+    return [line.split(maxsplit=1) for line in text.splitlines() if line]
+
+
+def runs():
+    """Each command that building the image runs, as words."""
+    return [part.split() for name, text in instructions() if name == "RUN" for part in text.split(" && ")]
+
+
+def of_pip():
+    """What pip is told to do, with its options as pip itself reads them."""
+    for program, *words in runs():
+        if program == "/build/bin/pip":
+            if words[0] == "--python":
+                assert words.pop(1) == "/venv/bin/python"
+                words.pop(0)
+            yield words[0], *create_command(words[0]).parser.parse_args(words[1:])
+
+
+def test_the_dockerfile_has_instructions_and_programs_that_there_are():
+    expected = "FROM WORKDIR COPY RUN COPY COPY COPY COPY RUN FROM ENV RUN COPY ARG ENV LABEL USER WORKDIR CMD"
+
+    assert [name for name, _ in instructions()] == expected.split()
+    assert [words[0] for words in runs()] == ["python"] * 2 + ["/build/bin/pip"] * 4 + ["useradd", "install"]
+    assert {
+        words.removesuffix(" AS build").rpartition("-slim-")[2] for name, words in instructions() if name == "FROM"
+    } == {"bookworm"}
+    assert ["LABEL", "org.opencontainers.image.revision=$REVISION"] in instructions()
+
+
+def test_the_image_s_user_has_the_home_in_which_it_starts():
+    (add,) = [words for words in runs() if words[0] == "useradd"]
+    user, home = (words for name, words in instructions()[-3:-1])
+
+    assert add == ["useradd", "--system", "--uid", "10001", "--create-home", user]
+    assert home == f"/home/{user}"
+
+
+def test_pip_is_told_what_it_understands_and_installs_nothing_that_is_not_locked_or_made_here():
+    told = list(of_pip())
+
+    assert [(what, chosen.requirements, rest) for what, chosen, rest in told] == [
+        ("install", ["build.lock"], []),
+        ("install", ["requirements.lock"], []),
+        ("wheel", [], ["."]),
+        ("install", [], ["/wheels/*.whl"]),
+    ]
+    assert all(chosen.cache_dir is False for _, chosen, _ in told), "the image keeps no downloads"
+    assert all(chosen.require_hashes and ":all:" in chosen.format_control.only_binary for _, chosen, _ in told[:2])
+    assert all(chosen.ignore_dependencies for _, chosen, _ in told[2:])
+    assert told[2][1].build_isolation is False
+    assert told[2][1].wheel_dir == "/wheels"
+    assert told[3][1].no_index
