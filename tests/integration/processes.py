@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pika
 
+from tests.commands import unset
+
 ROOT = Path(__file__).parents[2]
 LONGEST_PAUSE_SECONDS = 0.25
 ONLOOKER = "onlooker"  # what RabbitMQ calls the connections of those who look from outside
@@ -26,11 +28,6 @@ def until(true, seconds=30, *, what="it did not happen", pause=0.05):
         time.sleep(pause)
         pause = min(1.2 * pause, LONGEST_PAUSE_SECONDS)
     return found
-
-
-def unset():
-    """The environment without what a shell may have set for a site of its own."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(("DUTIFUL_", "SITE_"))}
 
 
 class Worker:

@@ -1,7 +1,6 @@
 """`dutiful status` on real servers: fine with a worker, down without one, and quick where nothing answers."""
 
 import json
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -11,11 +10,11 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from processes import ROOT, Queue, Worker, envelope, until
 
+from tests.commands import dutiful
 from workers.store.engine import create_store_engine
 from workers.store.recent import recent
 
 SITE = Path(__file__).parent / "signals_site"
-DUTIFUL = Path(sys.executable).with_name("dutiful")
 
 
 @pytest.fixture
@@ -26,14 +25,8 @@ def environment(rabbitmq, tmp_path):
 def status(environment, *options):
     """Exit status, what was written, and how long it took."""
     began = time.monotonic()
-    done = subprocess.run(
-        [str(DUTIFUL), "status", "signals", *options],
-        env=environment | {"PYTHONPATH": f"{SITE}:{ROOT}", "PATH": "/usr/bin:/bin"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    told = environment | {"PYTHONPATH": f"{SITE}:{ROOT}", "PATH": "/usr/bin:/bin"}
+    done = dutiful("status", "signals", *options, environment=told)
     return done.returncode, done.stdout + done.stderr, time.monotonic() - began
 
 

@@ -1,21 +1,19 @@
 """Each user of RabbitMQ can do its job and nothing else: a real RabbitMQ, a real worker, `dutiful` as typed."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
 import pika
 import pytest
-from processes import ROOT, SHOP, Queue, envelope, unset, until
+from processes import ROOT, SHOP, Queue, envelope, until
 
 from deploy.rabbitmq.definitions import ROLES, definitions, password_hash, user
+from tests import commands
+from tests.commands import unset
 from workers.doctor.rights import permissions
 from workers.rabbitmq import DutifulBroker
 
-DUTIFUL = Path(sys.executable).with_name("dutiful")
 REFUSED = "ACCESS_REFUSED"
 
 
@@ -55,16 +53,7 @@ def dutiful(environment, users, management, tmp_path):
             "DUTIFUL_RABBITMQ__URL": users["operator"],
             "DUTIFUL_RABBITMQ__MANAGEMENT_URL": str(management.base_url),
         }
-        command = [str(DUTIFUL), *words]
-        done = subprocess.run(
-            command,
-            cwd=tmp_path,
-            env=unset() | environment | told,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        done = commands.dutiful(*words, environment=unset() | environment | told, folder=tmp_path)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 

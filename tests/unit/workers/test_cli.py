@@ -1,19 +1,16 @@
 """`dutiful` as operators type it: what it answers, what it refuses, and with which exit status."""
 
 import json
-import os
 import sqlite3
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import typer
 from typer.testing import CliRunner
 
+from tests import commands
+from tests.commands import unset
 from workers.cli import app
 
-DUTIFUL = Path(sys.executable).with_name("dutiful")
 NO_BROKER = "amqp://guest:guest@127.0.0.1:1/dutiful"
 
 
@@ -21,24 +18,21 @@ NO_BROKER = "amqp://guest:guest@127.0.0.1:1/dutiful"
 def dutiful(tmp_path):
     """Run the command in a process of its own, with an empty store and no broker: dutiful("actors", "list")."""
     defaults = {"DUTIFUL_STORE__URL": f"sqlite:///{tmp_path}/store.db", "DUTIFUL_RABBITMQ__URL": NO_BROKER}
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("DUTIFUL_", "SITE_"))}
 
     def run(*arguments, **more):
-        command = [str(DUTIFUL), *arguments]
-        environment = kept | {"PYTHONPATH": str(tmp_path)} | defaults | more
-        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+        return commands.dutiful(*arguments, environment=unset() | {"PYTHONPATH": str(tmp_path)} | defaults | more)
 
     return run
 
 
-def commands(group, *above):
+def every_command(group, *above):
     """Every command and group, as the words that people type."""
     yield above
     for name, command in getattr(group, "commands", {}).items():
-        yield from commands(command, *above, name)
+        yield from every_command(command, *above, name)
 
 
-@pytest.mark.parametrize("words", list(commands(typer.main.get_command(app))), ids=" ".join)
+@pytest.mark.parametrize("words", list(every_command(typer.main.get_command(app))), ids=" ".join)
 def test_every_command_explains_itself(words):
     answer = CliRunner().invoke(app, [*words, "--help"])
 
