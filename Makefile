@@ -33,7 +33,7 @@ check: $(STAMP) ## style, types, import rules, unit and contract tests: what to 
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -q -n 2 $(QUICK)
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal $(QUICK)
 
 test: $(STAMP) ## every test, real servers included; a quarter of an hour (ALREADY= leaves folders out)
 	$(BIN)/python -m pytest -q -n 4 --dist worksteal $(addprefix --ignore=,$(ALREADY))

@@ -1,19 +1,24 @@
-"""Runs `dutiful` as people type it: each time a process of its own, with an environment and a folder of its own.
+"""Runs `dutiful` and `dramatiq` as people type them, each in a process of its own with an environment of its own.
 
     done = dutiful("actors", "list", environment=unset() | {"DUTIFUL_STORE__URL": url})
     done.returncode, done.stdout, done.stderr
+    worker = begin(DRAMATIQ, "shop", "-p", "1", environment=..., folder=..., log=path)  # in a session of its own
 
-To load Python's packages takes four fifths of such a process's time. So the processes are forked from one that has
-loaded them, which has run nothing of ours, and they begin where the command on the path begins. The command on the path
-itself is run by tests/contract/test_readme.py.
+To load Python's packages takes most of such a process's time. So they are forked from one that has loaded these, which
+has run nothing of ours, and they begin where the command on the path begins. tests/contract/test_readme.py runs the
+commands on the path themselves.
 """
 
+import ctypes
 import multiprocessing
 import os
+import signal
 import sys
 import tempfile
+import time
+from importlib import import_module
 from pathlib import Path
-from subprocess import CompletedProcess
+from subprocess import CompletedProcess, TimeoutExpired
 
 PACKAGES = [
     "alembic.command",
@@ -31,6 +36,9 @@ PACKAGES = [
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(PACKAGES)
 OURS = ("DUTIFUL_", "SITE_")
+DUTIFUL, DRAMATIQ = "dutiful", "dramatiq"
+MODULES = {DUTIFUL: "workers.cli", DRAMATIQ: "dramatiq.__main__"}
+PR_SET_PDEATHSIG = 1
 
 
 def unset():
@@ -44,7 +52,7 @@ def dutiful(*words, environment, folder=None, stdin="", timeout=60):
         files = [Path(name, each) for each in ("stdin", "stdout", "stderr")]
         for file in files:
             file.write_text(stdin if file.name == "stdin" else "")
-        process = FORKS.Process(target=become, args=(words, environment, folder or Path.cwd(), files))
+        process = FORKS.Process(target=become, args=(DUTIFUL, words, environment, folder or Path.cwd(), files))
         process.start()
         process.join(timeout)
         if process.exitcode is None:
@@ -54,16 +62,60 @@ def dutiful(*words, environment, folder=None, stdin="", timeout=60):
         return CompletedProcess(words, process.exitcode, files[1].read_text(), files[2].read_text())
 
 
-def become(words, environment, folder, files):
+def begin(command, *words, environment, folder, log):
+    """Start a command that lasts, at the head of a session of its own; it ends with this process at the latest."""
+    arguments = (command, words, environment, folder, [Path(os.devnull), log, log])
+    process = FORKS.Process(target=lead, args=arguments)
+    process.start()
+    return Begun(process)
+
+
+class Begun:
+    """What `subprocess.Popen` would have returned."""
+
+    def __init__(self, process):
+        self.process, self.pid = process, process.pid
+
+    def poll(self):
+        return self.process.exitcode
+
+    def wait(self, timeout=None):
+        self.process.join(timeout)
+        if self.poll() is None:
+            raise TimeoutExpired(str(self.pid), timeout)
+        return self.poll()
+
+    def send_signal(self, number):
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self):
+        self.process.kill()
+
+
+def lead(*arguments):
+    """Become what leads a session."""
+    os.setsid()
+    end_with_the_parent()
+    become(*arguments)
+
+
+def end_with_the_parent():
+    """Have this process stopped, with those that it starts, should its parent be killed (Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def become(command, words, environment, folder, files):
     """Make of this process what the shell would have started."""
     for number, file in enumerate(files):
-        os.dup2(os.open(file, os.O_RDWR), number)
+        os.dup2(os.open(file, os.O_RDWR | os.O_APPEND), number)
     sys.stdin = os.fdopen(0)
     os.environ.clear()
     os.environ.update(environment)
+    time.tzset()
+    multiprocessing.set_start_method(multiprocessing.get_all_start_methods()[0], force=True)  # the system's own
     os.chdir(folder)
     sys.path[:0] = filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))
-    sys.argv = ["dutiful", *words]
-    from workers.cli import main  # noqa: PLC0415  here, and not in the process that tests run in
-
-    main()
+    sys.argv = [str(Path(sys.executable).with_name(command)), *words]
+    sys.exit(import_module(MODULES[command]).main())

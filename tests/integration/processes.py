@@ -1,5 +1,6 @@
 """Worker processes as people start them, and the doors through which tests look at them."""
 
+import contextlib
 import json
 import os
 import signal
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pika
 
+from tests import commands
 from tests.commands import unset
 
 ROOT = Path(__file__).parents[2]
@@ -31,19 +33,24 @@ def until(true, seconds=30, *, what="it did not happen", pause=0.05):
 
 
 class Worker:
-    """`dramatiq`, in a process group of its own, so that a test that fails leaves nothing behind."""
+    """`dramatiq`, in a process group of its own, so that a test that fails leaves nothing behind.
 
-    def __init__(self, site, environment, folder, *arguments, module="shop"):
+    It is forked where the packages are loaded already; `typed` starts it by its name, as a shell does.
+    """
+
+    def __init__(self, site, environment, folder, *arguments, module="shop", typed=False):
         self.log = folder / "worker.log"
-        with self.log.open("ab") as output:
-            self.process = subprocess.Popen(
-                [str(DRAMATIQ), module, "-P", str(site), str(ROOT), *arguments],
-                cwd=folder,
-                env=unset() | {"DUTIFUL_METRICS__PORT": "0"} | environment,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
+        self.log.touch()
+        words = (module, "-P", str(site), str(ROOT), *arguments)
+        told = unset() | {"DUTIFUL_METRICS__PORT": "0"} | environment
+        if typed:
+            with self.log.open("ab") as log:
+                command = [str(DRAMATIQ), *words]
+                self.process = subprocess.Popen(
+                    command, cwd=folder, env=told, stdout=log, stderr=log, start_new_session=True
+                )
+        else:
+            self.process = commands.begin(commands.DRAMATIQ, *words, environment=told, folder=folder, log=self.log)
 
     def wait_until_ready(self, processes=1):
         said = b"Worker process is ready for action"
@@ -68,10 +75,9 @@ class Worker:
 
     def kill(self):
         """All of its processes, at once and without a word."""
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            return
+        self.process.kill()  # it may not lead its group yet
         self.process.wait()
 
 

@@ -31,7 +31,7 @@ def worker(rabbitmq, tmp_path):
         "DUTIFUL_ENVIRONMENT": "staging",
         "PYTHONWARNINGS": "default",
     }
-    started = Worker(SITE, environment, tmp_path, "-p", "2", "-t", "2", module="lines")
+    started = Worker(SITE, environment, tmp_path, "-p", "2", "-t", "2", module="lines", typed=True)
     started.wait_until_ready(2)
     yield started
     started.kill()

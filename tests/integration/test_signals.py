@@ -118,7 +118,7 @@ def start(environment, tmp_path):
         folder = tmp_path / f"worker-{len(started)}"
         folder.mkdir()
         more = {"DUTIFUL_METRICS__PORT": str(port), "DUTIFUL_REVISION": revision}
-        started.append(Worker(SITE, environment | more, folder, "-p", "1", "-t", "2", module="signals"))
+        started.append(Worker(SITE, environment | more, folder, "-p", "1", "-t", "2", module="signals", typed=True))
         return started[-1]
 
     yield begin
