@@ -57,7 +57,8 @@ proof: $(STAMP) ## every test at the sizes that the project promises; takes long
 	PROOF=1 $(BIN)/python -m pytest
 
 dev: $(STAMP) env ## the stack in the foreground; worker and scheduler restart when code changes; Ctrl-C stops all
-	@$(STACK) --run-dir .run/dev up --foreground --reload migrate --reload worker --reload scheduler \
+	@$(STACK) --run-dir .run/dev up --foreground \
+		--reload broker-setup --reload migrate --reload worker --reload scheduler \
 		--follow migrate --follow worker --follow scheduler \
 		--set "worker.command=dramatiq actors -p 1 -t 4 --worker-shutdown-timeout 5000" \
 		--set worker.environment.DUTIFUL_LOGS__FORMAT=console --set scheduler.environment.DUTIFUL_LOGS__FORMAT=console
@@ -68,8 +69,8 @@ demo: $(STAMP) ## import a feed while a worker is killed, and check the result (
 rehearse: $(STAMP) ## deploy, upgrade, check and roll back a release under load; its report is in .run/rehearsal (RATE=, SECONDS=)
 	$(BIN)/python -m deploy.rehearsal
 
-release-check: $(STAMP) ## check this commit, keep the evidence, tag it (REASON= FIGURE= STAGING=.env DRY=1)
-	$(BIN)/python -m deploy.release --reason "$$REASON" --figure "$$FIGURE" --staging "$(or $(STAGING),.env)" $(if $(DRY),--dry-run)
+release-check: $(STAMP) ## check this commit, keep the evidence, tag it (REASON= FIGURE= STAGING=.env DRY=1 ONLY=)
+	$(BIN)/python -m deploy.release --reason "$$REASON" --figure "$$FIGURE" --staging "$(or $(STAGING),.env)" $(if $(DRY),--dry-run) $(addprefix --only ,$(ONLY))
 
 env: ## write a .env with random passwords where it has none
 	@"$$(deploy/setup/pick-python)" -m deploy.setup.passwords

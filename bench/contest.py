@@ -61,7 +61,7 @@ def broker(*more: str) -> Iterator[Stack]:
 @contextmanager
 def ground(stack: Stack, contender: Contender) -> Iterator[Ground]:
     """Prepare one run, and clear up behind it."""
-    base = stack.environment["DUTIFUL_RABBITMQ__URL"]
+    base = stack.administrator
     address = urlsplit(base)
     vhost = f"bench-{uuid.uuid4().hex[:8]}"
     url = f"{base.rpartition('/')[0]}/{vhost}"

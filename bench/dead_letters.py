@@ -38,7 +38,7 @@ def main() -> None:
     with broker() as stack, tempfile.TemporaryDirectory(prefix="dutiful-bench-") as name:
         folder = Path(name)
         (folder / "site_of_the_bench.py").write_text(_SITE)
-        url = stack.environment["DUTIFUL_RABBITMQ__URL"]
+        url = stack.administrator
         environment = {
             "PATH": os.environ["PATH"],
             "PYTHONPATH": f"{folder}:{Path(__file__).parents[1]}",

@@ -103,7 +103,7 @@ def broker_addresses(request: pytest.FixtureRequest) -> tuple[str, str]:
         beside = f"http://{address.hostname}:{(address.port or 5672) + 10_000}"
         return f"{address.scheme}://{address.netloc}", os.environ.get("RABBITMQ_MANAGEMENT") or beside
     node = request.getfixturevalue("broker_node")
-    return node.environment["DUTIFUL_RABBITMQ__URL"].rpartition("/")[0], node.url("rabbitmq", 15672)
+    return node.administrator.rpartition("/")[0], node.url("rabbitmq", 15672)
 
 
 @pytest.fixture(scope="session")

@@ -113,7 +113,7 @@ class Claims:
     def _claimed(self, delivery: Delivery, claim: Claim) -> None:
         _job(delivery).claimed(claim, self._holder_id)
         if claim.outcome == "run":
-            delivery.record = partial(self._record, delivery)
+            delivery.record = self._record
         else:
             self._held.discard(_name(delivery))
 

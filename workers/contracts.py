@@ -13,6 +13,7 @@ from pydantic_core import to_jsonable_python
 from workers.depth import refuse_too_deep
 from workers.errors import ConfigurationError, ContractError
 
+_SAYS_NOTHING: Final = frozenset({"title", "description", "default", "examples"})
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
@@ -38,6 +39,9 @@ class Contract:
       actor_name: named in every error.
       fn: the function; its annotations are the contract. A parameter without one takes anything.
 
+    Attributes:
+      version: eight characters that change with what is accepted; each message that is sent says which was meant.
+
     Raises:
       ConfigurationError: the signature can't be a contract.
     """
@@ -61,12 +65,21 @@ class Contract:
         self.model: type[BaseModel] = create_model(
             f"{actor_name} arguments", __config__=ConfigDict(extra="forbid", arbitrary_types_allowed=False), **fields
         )
-        if '"writeOnly"' in json.dumps(self.model.model_json_schema()):
+        rules = self.rules()
+        if '"writeOnly"' in json.dumps(rules):
             raise ConfigurationError(
                 f"actor {actor_name} can't be declared",
                 expected="a reference to the secret, which the job looks up",
                 received="a secret among the arguments: messages lie on the broker's disk in plain text",
             )
+        self.version = _version(rules)
+
+    def rules(self) -> dict[str, Any]:
+        """What is accepted, in the words of JSON Schema."""
+        made = self.model.model_json_schema(by_alias=True)
+        for each in made["properties"].values():
+            each.pop("title", None)  # pydantic repeats the name there
+        return {name: value for name, value in made.items() if name != "title"}
 
     def bind(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """The arguments by parameter name, as they came.
@@ -150,6 +163,28 @@ class Contract:
             expected=f"{self.actor_name}{self.signature}",
             received=f"arguments {', '.join(names) or 'none'}",
         )
+
+
+def _version(rules: dict[str, Any]) -> str:
+    text = json.dumps(_bare(rules), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def _bare(rules: Any, *, names: bool = False) -> Any:
+    """The rules without words that change nothing about what is accepted.
+
+    Parameters:
+      names: these are names that people chose, such as an argument called "title".
+    """
+    if isinstance(rules, dict):
+        kept = {word: rule for word, rule in rules.items() if names or word not in _SAYS_NOTHING}
+        return {
+            word: _bare(rule, names=not names and word in {"properties", "$defs"})
+            if word not in {"enum", "const"}
+            else rule
+            for word, rule in kept.items()
+        }
+    return [_bare(each) for each in rules] if isinstance(rules, list) else rules
 
 
 def arguments_hash(actor_name: str, wire: Mapping[str, Any]) -> str:

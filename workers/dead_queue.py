@@ -14,7 +14,7 @@ import pika
 from pika import exceptions as amqp
 
 from workers.clock import utcnow
-from workers.errors import BrokerUnreachable, QueueHeld
+from workers.errors import BrokerUnreachable, ConfigurationError, DutifulError, QueueHeld
 from workers.letter import Letter
 from workers.queues import NOT_FOUND
 from workers.rabbitmq import DutifulBroker
@@ -27,6 +27,7 @@ _TURN_SECONDS: Final = 0.1
 _IDLE_SECONDS: Final = 1.0
 _RETURN_SECONDS: Final = 0.3
 _PATIENCE_SECONDS: Final = 30.0
+_REFUSED: Final = 403
 _LOCKED: Final = 405
 _NOTE_MS: Final = 24 * 3600 * 1000
 
@@ -198,7 +199,13 @@ class DeadQueue:
         return self._arrived.popleft()
 
 
-def _lost(error: Exception) -> BrokerUnreachable:
+def _lost(error: Exception) -> DutifulError:
+    if getattr(error, "reply_code", None) == _REFUSED:
+        return ConfigurationError(
+            "this user of RabbitMQ may not look at dead letters",
+            expected="DUTIFUL_RABBITMQ__URL with the operator's user: docs/security.md",
+            received=str(getattr(error, "reply_text", error)),
+        )
     return distrusted(error) or BrokerUnreachable(
         "the dead letters can't be looked at; all of them are still there",
         expected="a connection to DUTIFUL_RABBITMQ__URL that lasts",

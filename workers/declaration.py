@@ -82,6 +82,7 @@ class Actor(dramatiq.Actor[P, R]):
         getattr(self.broker, "limits", Limits()).refuse_message(self.actor_name, self.options, options)
         if "key" in options:
             checked_key(self.actor_name, options["key"])
+        options["contract"] = self.contract.version  # whoever publishes: all their messages are made here
         job = running_job()
         if message_id is None and job is not None:
             message_id = job.child_id(self.actor_name, wire)

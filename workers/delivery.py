@@ -10,6 +10,7 @@ from dramatiq import Message
 from dramatiq.broker import MessageProxy
 
 if TYPE_CHECKING:
+    from workers.counters import JobCounters
     from workers.job import Job
     from workers.watch import Attempt
 
@@ -67,7 +68,7 @@ class Delivery(MessageProxy):
       received: when it came, by the monotonic clock, in seconds.
       began: when the attempt began, by the monotonic clock, in seconds.
       took: how long it ran, in seconds, once it has ended.
-      counted: the metrics have seen it begin.
+      counters: where it is counted; None: the metrics have not seen it begin.
       database_calls: how many statements of SQL the job has sent.
     """
 
@@ -89,14 +90,14 @@ class Delivery(MessageProxy):
         self.begun = False
         self.settled = False
         self.finished = False
-        self.record: Callable[[Callable[[Delivery], None]], None] | None = None
+        self.record: Callable[[Delivery, Callable[[Delivery], None]], None] | None = None
         self.job: Job | None = None
         self.isolate: Callable[[Callable[[], Any]], Any] | None = None
         self.running: Attempt | None = None
         self.received = time.monotonic()
         self.began = 0.0
         self.took = 0.0
-        self.counted = False
+        self.counters: JobCounters | None = None
         self.database_calls = 0
 
     @property

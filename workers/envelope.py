@@ -1,11 +1,11 @@
 """The envelope maps a message to AMQP properties, headers and body, and back; workers.wire is its writing half."""
 
-import json
 from collections.abc import Mapping
 from typing import Any, Final
 
 import pika
 from dramatiq import Message
+from pydantic_core import from_json
 
 from workers.errors import ContractError
 from workers.transport import topology
@@ -13,6 +13,7 @@ from workers.wire import APP_ID, HEADERS, body, properties, refuse_long_words
 
 __all__ = ["APP_ID", "HEADERS", "body", "decode", "properties", "raw_properties", "refuse_long_words"]
 
+_OPTIONS_BY_HEADER: Final = {header: name for name, header in HEADERS.items()}
 _NUMBERS: Final = {"attempt", "generation", "deferrals", "first_deferred_at", "deliveries"}
 # What the next hop and the store can hold: a column of 32 bits, a short string of AMQP, a moment in milliseconds.
 _LARGEST: Final = {"first_deferred_at": 2**53}
@@ -58,8 +59,8 @@ def decode(data: bytes, headers: Mapping[str, Any]) -> Message[Any]:
       ContractError: it is no message; the text says why.
     """
     try:
-        fields = json.loads(data)
-    except (ValueError, RecursionError) as error:
+        fields = from_json(data)
+    except ValueError as error:
         raise _undecodable(f"no JSON: {error}") from None
     if not isinstance(fields, dict):
         raise _undecodable(f"a JSON {type(fields).__name__}")
@@ -89,9 +90,9 @@ def decode(data: bytes, headers: Mapping[str, Any]) -> Message[Any]:
 
 def _from_headers(headers: Mapping[str, Any]) -> dict[str, Any]:
     options: dict[str, Any] = {}
-    for name, header in HEADERS.items():
-        value = headers.get(header)
-        if value is None:
+    for header, value in headers.items():
+        name = _OPTIONS_BY_HEADER.get(header)
+        if name is None or value is None:
             continue
         if name in _NUMBERS and not _is_count(value, _LARGEST.get(name, _LARGEST_COUNT)):
             raise _undecodable(f"the header {header} is {str(value)[:40]!r}, not a number that can be")
@@ -106,11 +107,7 @@ def _from_headers(headers: Mapping[str, Any]) -> dict[str, Any]:
 def _refuse_what_cant_be_carried(fields: Mapping[str, Any]) -> None:
     """A message that can be read but not sent again, nor as a dead letter, would come back for ever."""
     for name in ("message_id", "actor_name"):
-        try:
-            size = len(fields[name].encode())
-        except UnicodeEncodeError:
-            raise _undecodable(f"{name} has half of a character") from None
-        if size > topology.LONGEST_WORD:
+        if len(fields[name].encode()) > topology.LONGEST_WORD:
             raise _undecodable(f"{name} is longer than {topology.LONGEST_WORD} bytes")
     if not _is_count(fields["message_timestamp"], 2**53):
         raise _undecodable("message_timestamp is no moment")

@@ -6,6 +6,7 @@ Import it late, as workers.metrics.
 from bisect import bisect_left
 from collections import Counter, deque
 from collections.abc import Sequence
+from functools import partial
 from typing import TypeVar
 
 import prometheus_client
@@ -33,7 +34,7 @@ class Histogram(prometheus_client.Histogram):
         if not amounts:
             return
         self._sum.inc(sum(amounts))
-        for bucket, count in Counter(bisect_left(self._upper_bounds, each) for each in amounts).items():
+        for bucket, count in Counter(map(partial(bisect_left, self._upper_bounds), amounts)).items():
             self._buckets[bucket].inc(count)
 
 

@@ -130,7 +130,7 @@ class HookedBroker(Broker):
         if delivery.record is None:
             self._end(delivery)
         else:
-            delivery.record(self._end)
+            delivery.record(delivery, self._end)
 
     def _end(self, delivery: Delivery) -> None:
         if delivery.outcome is not None:

@@ -63,7 +63,7 @@ class Job:
         self._result: Any = _NOTHING
         self._follow: Callable[[Any], list[Outgoing]] | None = None
         self._following: list[Outgoing] | None = None
-        self.send_left: Callable[[], None] | None = None
+        self.send_left: Callable[[Job], None] | None = None
 
     @property
     def canceled(self) -> bool:
@@ -134,7 +134,7 @@ class Job:
             return
         self.checkpoint = json.loads(kept)
         if self.unsent and self.send_left is not None and not is_event_loop():  # an event loop must not wait
-            self.send_left()
+            self.send_left(self)
 
     @contextmanager
     def _answered(self, *, ends: bool) -> Iterator[None]:

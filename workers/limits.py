@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cached_property
 from typing import Any, Final
 
 from dramatiq.middleware import TimeLimitExceeded
@@ -76,14 +77,23 @@ class Limits:
         stated = declared.get(HARD)
         return self.hard if stated is None else timedelta(milliseconds=stated)
 
+    @cached_property
+    def _soft_ms(self) -> float:
+        return self.soft / _MILLISECOND
+
+    @cached_property
+    def _hard_ms(self) -> float:
+        return self.hard / _MILLISECOND
+
     def of(self, declared: Mapping[str, Any], sent: Mapping[str, Any]) -> tuple[float, float]:
         """The soft and the hard limit of one attempt, in seconds; a message never gets more than its actor.
 
         Dramatiq's word for no soft limit is infinity.
         """
-        hard = self.hardest(declared) / _MILLISECOND
+        hard = declared.get(HARD)
+        hard = self._hard_ms if hard is None else hard
         hard = min(hard, sent.get(HARD) or hard)
-        soft = sent.get(SOFT) or declared.get(SOFT, self.soft / _MILLISECOND)
+        soft = sent.get(SOFT) or declared.get(SOFT, self._soft_ms)
         return (soft if soft == math.inf else min(soft, hard)) / 1000, hard / 1000
 
 

@@ -14,7 +14,6 @@ from queue import SimpleQueue
 from typing import Any, Final, Literal, TextIO
 
 import dramatiq
-import structlog
 
 # Dramatiq's functions that write a job's arguments; JobLog writes its own lines for the same events, without them.
 _TALKATIVE = {("worker", "process_message"), ("worker", "post_process_message"), ("actor", "__call__")}
@@ -46,15 +45,18 @@ def _add_subject(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str,
     return event if about is None else {**subject_fields(about), **event}
 
 
-_SHARED: list[Any] = [
-    structlog.contextvars.merge_contextvars,
-    _add_subject,
-    structlog.stdlib.add_log_level,
-    structlog.stdlib.add_logger_name,
-    structlog.processors.TimeStamper(fmt="iso", utc=True),
-    structlog.processors.StackInfoRenderer(),
-    structlog.processors.ExceptionRenderer(),
-]
+def _on_each_line() -> list[Any]:
+    import structlog  # noqa: PLC0415  a command that writes no log doesn't load it, and it loads a lot
+
+    return [
+        structlog.contextvars.merge_contextvars,
+        _add_subject,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
+        structlog.processors.ExceptionRenderer(),
+    ]
 
 
 class Lines(logging.StreamHandler[TextIO]):
@@ -110,6 +112,8 @@ def configure(*, level: str, form: Literal["json", "console"], environment: str)
 
     Those are warnings, and what ends a thread.
     """
+    import structlog  # noqa: PLC0415  as above
+
     join_standard_logging()
     logging.captureWarnings(capture=True)
     threading.excepthook = _log_end_of_thread
@@ -121,7 +125,7 @@ def configure(*, level: str, form: Literal["json", "console"], environment: str)
     handler = Lines(environment)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=_SHARED,
+            foreign_pre_chain=_on_each_line(),
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _in(environment), renderer],
         )
     )
@@ -136,11 +140,13 @@ def configure(*, level: str, form: Literal["json", "console"], environment: str)
 
 def join_standard_logging() -> None:
     """Make structlog's lines ordinary records of Python's logging, so that there is one stream."""
+    import structlog  # noqa: PLC0415  as above
+
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
             structlog.stdlib.PositionalArgumentsFormatter(),
-            *_SHARED,
+            *_on_each_line(),
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
         logger_factory=structlog.stdlib.LoggerFactory(),

@@ -1,4 +1,4 @@
-"""RabbitMQ's management API tells what AMQP can't: what is not settled, how old it is, which bindings and policies."""
+"""RabbitMQ's management API tells what AMQP can't, such as what is not settled and which policies, and makes users."""
 
 import base64
 import json
@@ -6,7 +6,7 @@ from datetime import datetime
 from email.utils import parsedate_to_datetime
 from ssl import SSLContext
 from typing import Any, Final
-from urllib.error import URLError
+from urllib.error import HTTPError, URLError
 from urllib.parse import quote, unquote, urlsplit
 from urllib.request import Request, urlopen
 
@@ -14,6 +14,7 @@ from workers.errors import DutifulError
 from workers.tls import complaint
 
 _SECONDS: Final = 10
+_IMPORT_SECONDS: Final = 60  # RabbitMQ makes users and rights one after the other
 
 
 class ManagementUnavailable(DutifulError):
@@ -23,7 +24,7 @@ class ManagementUnavailable(DutifulError):
 
 
 class Management:
-    """Reads about one vhost.
+    """Reads about one vhost, and takes definitions.
 
     Parameters:
       url: http or https; may have user and password in it.
@@ -70,6 +71,22 @@ class Management:
         except ValueError:
             raise self._unavailable("no date") from None
 
+    def make(self, definitions: dict[str, Any]) -> None:
+        """Make vhosts, users, permissions and policies as they are told; others stay as they are.
+
+        Raises:
+          ManagementUnavailable: it did not answer, or refused. Making them again is safe.
+        """
+        body = json.dumps(definitions).encode()
+        try:
+            self._ask("definitions", body, _IMPORT_SECONDS).close()
+        except (URLError, OSError, ValueError) as error:
+            raise ManagementUnavailable(
+                "RabbitMQ's users were not made",
+                expected="its address in DUTIFUL_RABBITMQ__MANAGEMENT_URL, with a user with the tag administrator",
+                received=f"{_refusal(error)} from {self.address}",
+            ) from None
+
     def _read(self, path: str) -> Any:
         with self._asked(path) as answer:
             try:
@@ -78,13 +95,15 @@ class Management:
                 raise self._unavailable(str(error)) from None
 
     def _asked(self, path: str) -> Any:
-        request = Request(  # noqa: S310  the settings take http and https only
-            f"{self.address}/api/{path}", headers={"Authorization": self._authorization}
-        )
         try:
-            return urlopen(request, timeout=_SECONDS, context=self._context)  # noqa: S310  as above
+            return self._ask(path, None, _SECONDS)
         except (URLError, OSError, ValueError) as error:
-            raise self._unavailable(complaint(error) or str(error)) from None
+            raise self._unavailable(_refusal(error)) from None
+
+    def _ask(self, path: str, body: bytes | None, seconds: float) -> Any:
+        headers = {"Authorization": self._authorization, "Content-Type": "application/json"}
+        request = Request(f"{self.address}/api/{path}", data=body, headers=headers)  # noqa: S310  http and https only
+        return urlopen(request, timeout=seconds, context=self._context)  # noqa: S310  as above
 
     def _unavailable(self, why: str) -> ManagementUnavailable:
         return ManagementUnavailable(
@@ -92,3 +111,14 @@ class Management:
             expected="its address in DUTIFUL_RABBITMQ__MANAGEMENT_URL, and a user with the tag monitoring",
             received=f"{why} from {self.address}",
         )
+
+
+def _refusal(error: Exception) -> str:
+    """Why it was refused: a certificate, what RabbitMQ says, or what the network says."""
+    said = ""
+    if isinstance(error, HTTPError):
+        try:
+            said = str(json.load(error).get("reason", ""))
+        except (OSError, ValueError, AttributeError):
+            said = ""  # a page of something else
+    return complaint(error) or (f"{error}: {said}" if said else str(error))

@@ -7,6 +7,7 @@ apart at each scrape, and reads the files of every process that there ever was.
 import json
 import struct
 import threading
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -16,6 +17,7 @@ from workers.store import processes
 _SIZE: Final = struct.Struct("i")
 _NUMBERS: Final = struct.Struct("dd")
 _FOLDED: Final = "0"  # stands for the pids of all processes that are gone
+_TAKEN: Final = ".gone"  # the suffix of a file that is about to be folded
 
 _Numbers = tuple[float, float]  # the value, and for a few gauges since when
 _Totals = dict[bytes, _Numbers]
@@ -72,24 +74,36 @@ class Merging:
         return "".join(_written(*each) for each in shown.items()).encode()
 
     def _fold(self) -> list[_File]:
-        """Put together what processes have left that are gone; the files that are there then."""
-        files = [file for path in sorted(self._directory.glob("*.db")) if (file := _file(path)) is not None]
+        """Put together what processes have left that are gone; the files that are there then.
+
+        Whoever does this may be killed after any step, and the next one goes on from there: a file is first given a
+        name that comes once, then counted in the file that lists that name, then removed.
+        """
+        files = self._files("*.db")
         gone = {pid for pid in {file.pid for file in files} - {_FOLDED} if not processes.started(int(pid))}
-        for kind, mode in {(file.kind, file.mode) for file in files if file.pid in gone}:
-            alike = [file for file in files if (file.kind, file.mode) == (kind, mode)]
-            old = [file for file in alike if file.pid in gone]
-            if not old[0].is_live:
-                totals: _Totals = {}
-                for file in alike:
-                    if file.pid in {*gone, _FOLDED}:
-                        _add(totals, file)
-                _write(_named(self._directory, kind, mode), totals)
-            for file in old:
-                file.path.unlink(missing_ok=True)
-        left = [file for file in files if file.pid not in gone | {_FOLDED}]
-        left += [file for path in sorted(self._directory.glob(f"*_{_FOLDED}.db")) if (file := _file(path)) is not None]
+        for file in files:
+            if file.pid in gone:
+                _take(file)
+        taken = self._files(f"*{_TAKEN}")
+        for kind, mode in {(file.kind, file.mode) for file in taken}:
+            self._fold_alike(kind, mode, [file for file in taken if (file.kind, file.mode) == (kind, mode)])
         beating = {path.stem.removeprefix("beat-") for path in self._directory.glob("beat-*.json")}
-        return [file for file in left if not file.is_live or file.pid in beating]
+        return [file for file in self._files("*.db") if not file.is_live or file.pid in beating]
+
+    def _fold_alike(self, kind: str, mode: str, taken: list[_File]) -> None:
+        folded = _File(_named(self._directory, kind, mode), kind, mode, _FOLDED)
+        counted = _counted(folded.path)
+        new = [file for file in taken if file.path.name not in counted]
+        if new:
+            totals: _Totals = {}
+            for file in [folded, *new]:
+                _add(totals, file)
+            _write(folded.path, totals, [file.path.name for file in taken])
+        for file in taken:
+            file.path.unlink(missing_ok=True)
+
+    def _files(self, pattern: str) -> list[_File]:
+        return [file for path in sorted(self._directory.glob(pattern)) if (file := _file(path)) is not None]
 
     def _series(self, key: bytes) -> _Series:
         found = self._known.get(key)
@@ -102,12 +116,29 @@ class Merging:
 
 
 def _file(path: Path) -> _File | None:
-    kind, *mode, pid = path.stem.split("_")
+    kind, *mode, last = path.stem.split("_")
+    pid = last.partition("-")[0]
     return _File(path, kind, "".join(mode), pid) if pid.isdigit() else None
 
 
 def _named(directory: Path, kind: str, mode: str) -> Path:
     return directory / ("_".join([kind, *filter(None, [mode]), _FOLDED]) + ".db")
+
+
+def _take(file: _File) -> None:
+    """Keep the file of a process that is gone from the next process with its pid, which would go on counting in it."""
+    if file.is_live:
+        file.path.unlink(missing_ok=True)
+    else:
+        file.path.rename(file.path.with_name(f"{file.path.stem}-{uuid.uuid4().hex}{_TAKEN}"))
+
+
+def _counted(path: Path) -> list[str]:
+    """The names of the files whose numbers were last added to a folded file; they stand behind its own numbers."""
+    if not path.exists():
+        return []
+    data = path.read_bytes()
+    return list(json.loads(data[_SIZE.unpack_from(data)[0] :] or "[]"))
 
 
 def _add(totals: _Totals, file: _File) -> None:
@@ -140,15 +171,15 @@ def _of_process(key: bytes, pid: str) -> bytes:
     return json.dumps([metric, sample, {"pid": pid, **labels}, text]).encode()
 
 
-def _write(path: Path, totals: _Totals) -> None:
-    """Write a file as a process would have left it; nobody ever sees it half written."""
+def _write(path: Path, totals: _Totals, counted: list[str]) -> None:
+    """Write a file as a process would have left it, and what was counted; nobody ever sees it half written."""
     parts = []
     for key, numbers in totals.items():
         padding = b" " * (8 - (len(key) + 4) % 8)
         parts.append(_SIZE.pack(len(key)) + key + padding + _NUMBERS.pack(*numbers))
     content = b"".join(parts)
     unfinished = path.with_suffix(".new")
-    unfinished.write_bytes(_SIZE.pack(len(content) + 8) + bytes(4) + content)
+    unfinished.write_bytes(_SIZE.pack(len(content) + 8) + bytes(4) + content + json.dumps(counted).encode())
     unfinished.replace(path)
 
 

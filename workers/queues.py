@@ -1,7 +1,7 @@
 """What the queues of RabbitMQ hold, without taking a message out."""
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
@@ -96,7 +96,7 @@ def holdings(broker: DutifulBroker, queues: Iterable[str], management: Managemen
             facts = management.queues()
         except ManagementUnavailable as error:
             notes.append(f"unacked and oldest are unknown: {error}")
-    found = [_holding(broker, queue, facts) for queue in sorted(queues)]
+    found = held(broker, queues, facts)
     ladder = [count(broker, topology.level(number)) for number in range(topology.LEVELS)]
     lost = count(broker, topology.UNDELIVERABLE)
     delayed = None if None in ladder else sum(each.ready for each in ladder if each)
@@ -105,9 +105,23 @@ def holdings(broker: DutifulBroker, queues: Iterable[str], management: Managemen
     return result
 
 
-def _holding(broker: DutifulBroker, queue: str, facts: dict[str, dict[str, Any]] | None) -> Holding:
+def held(
+    broker: DutifulBroker, queues: Iterable[str], facts: Mapping[str, Mapping[str, Any]] | None = None
+) -> list[Holding]:
+    """What each of these queues holds: two questions to RabbitMQ for each.
+
+    Parameters:
+      facts: what the management API says of each, by name; None: it was not asked.
+
+    Raises:
+      BrokerUnreachable: as `holdings`.
+    """
+    return [_holding(broker, queue, facts or {}) for queue in sorted(queues)]
+
+
+def _holding(broker: DutifulBroker, queue: str, facts: Mapping[str, Mapping[str, Any]]) -> Holding:
     work, dead = count(broker, queue), count(broker, topology.dead_queue(queue))
-    known = (facts or {}).get(queue, {})
+    known = facts.get(queue, {})
     since = known.get("head_message_timestamp")
     return Holding(
         queue=queue,

@@ -1,7 +1,5 @@
 """A schema says to other languages what an actor takes: JSON Schema 2020-12, made from its contract."""
 
-import hashlib
-import json
 from typing import Any, Final
 
 from dramatiq import Broker
@@ -12,7 +10,6 @@ from workers.keys import KeyTemplate
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 # Our own words in a schema; JSON Schema ignores what it doesn't know.
 OURS: Final = "x-dutiful"
-_SAYS_NOTHING: Final = frozenset({"title", "description", "default", "examples"})
 
 
 def schemas(broker: Broker) -> dict[str, dict[str, Any]]:
@@ -28,11 +25,7 @@ def schema(actor: Actor[..., Any]) -> dict[str, Any]:
       JSON Schema of `kwargs`. Under "x-dutiful": `actor`; `version`, eight characters that change with what is
       accepted; `queue`; `key`, a template over the arguments, "message_id", or None where no record is kept; `owner`.
     """
-    made = actor.contract.model.model_json_schema(by_alias=True)
-    for each in made["properties"].values():
-        each.pop("title", None)  # pydantic repeats the name there
-    rules = {name: value for name, value in made.items() if name != "title"}
-    version = _version(rules)
+    version = actor.contract.version
     key = actor.key.template if isinstance(actor.key, KeyTemplate) else actor.key and "message_id"
     about = {
         "actor": actor.actor_name,
@@ -47,32 +40,10 @@ def schema(actor: Actor[..., Any]) -> dict[str, Any]:
         "title": actor.actor_name,
         "description": actor.card.expects,
         OURS: about,
-        **rules,
+        **actor.contract.rules(),
     }
 
 
 def version_of(document: dict[str, Any]) -> str:
     """Which version of its actor's contract a schema is."""
     return str(document[OURS]["version"])
-
-
-def _version(rules: dict[str, Any]) -> str:
-    text = json.dumps(_bare(rules), sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
-
-
-def _bare(rules: Any, *, names: bool = False) -> Any:
-    """The rules without words that change nothing about what is accepted.
-
-    Parameters:
-      names: these are names that people chose, such as an argument called "title".
-    """
-    if isinstance(rules, dict):
-        kept = {word: rule for word, rule in rules.items() if names or word not in _SAYS_NOTHING}
-        return {
-            word: _bare(rule, names=not names and word in {"properties", "$defs"})
-            if word not in {"enum", "const"}
-            else rule
-            for word, rule in kept.items()
-        }
-    return [_bare(each) for each in rules] if isinstance(rules, list) else rules

@@ -62,6 +62,15 @@ class RabbitMQ(Group):
         return self.url.get_secret_value().startswith("memory:")
 
 
+class Users(Group):
+    """Passwords that `dutiful users declare` gives RabbitMQ's users; nothing else reads them."""
+
+    publisher_password: SecretStr | None = Field(None, description="of services that publish")
+    worker_password: SecretStr | None = Field(None, description="of workers, schedulers and gateways")
+    operator_password: SecretStr | None = Field(None, description="of people who run `dutiful`")
+    metrics_password: SecretStr | None = Field(None, description="of what looks at RabbitMQ's management page")
+
+
 class Store(Group):
     """What must be remembered about jobs."""
 
@@ -157,6 +166,7 @@ class Settings(Tree):
     )
     revision: str = Field("", description="of the code that runs, such as a commit; it marks a deployment in metrics")
     rabbitmq: RabbitMQ = Field(default_factory=RabbitMQ)  # type: ignore[arg-type]  # every field has a default
+    users: Users = Field(default_factory=Users)  # type: ignore[arg-type]
     store: Store = Field(default_factory=Store)  # type: ignore[arg-type]
     worker: Worker = Field(default_factory=Worker)  # type: ignore[arg-type]
     retries: Retries = Field(default_factory=Retries)  # type: ignore[arg-type]

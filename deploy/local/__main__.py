@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 def up(options: argparse.Namespace) -> int:
     """Start services and leave them running; in the foreground, show their logs and stop them on Ctrl-C."""
     say: Callable[[str], None] = screen.nothing if options.json else print
+    before = screen.sizes(Stack(options.run_dir))
     stack = Stack.start(
         options.run_dir,
         services=options.services,
@@ -42,6 +43,7 @@ def up(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps({"services": stack.status(), "environment": stack.environment}, indent=1))
     else:
+        screen.preparations(stack, before)
         screen.places(stack)
     if not options.foreground:
         return 0

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deploy.local import compose, images, postgres
-from deploy.local.addresses import Addresses, Ports
+from deploy.local import compose, images, postgres, rabbitmq
+from deploy.local.addresses import LOOPBACK, Addresses, Ports
 from deploy.setup.passwords import known
 
 if TYPE_CHECKING:
@@ -61,16 +61,27 @@ class Plan:
         return [Addresses(name, self.ports).text(word) for word in check.test] if check else []
 
     def host_environment(self) -> dict[str, str]:
-        """Return what a program on this host needs to reach the stack: the worker's variables, addresses rewritten."""
-        worker = self.services.get("worker")
-        if worker is None:
-            return {}
-        variables = Addresses("worker", self.ports, self.paths(worker)).environment(worker.environment)
+        """Return what a program on this host needs to reach the stack: the worker's variables, and the operator's."""
+        variables: dict[str, str] = {}
+        for name in ("worker", "operator"):
+            service = self.services.get(name)
+            if service is not None:
+                variables |= Addresses(name, self.ports, self.paths(service)).environment(service.environment)
         return {
             name: value
             for name, value in variables.items()
             if name.startswith(HOST_PREFIXES) and not name.startswith(NOT_FOR_THE_HOST)
         }
+
+    def administrator(self) -> str:
+        """Return RabbitMQ's address with the user who may do everything; nothing where there is no RabbitMQ."""
+        service = self.services.get("rabbitmq")
+        if service is None:
+            return ""
+        told = service.environment
+        login = f"{told['RABBITMQ_DEFAULT_USER']}:{told['RABBITMQ_DEFAULT_PASS']}"
+        port = self.ports["rabbitmq"][rabbitmq.AMQP]
+        return f"amqp://{login}@{LOOPBACK}:{port}/{told['RABBITMQ_DEFAULT_VHOST']}"
 
     def paths(self, service: Service) -> dict[str, Path]:
         """Return where each path inside the service's volumes lies on this host."""

@@ -34,14 +34,26 @@ def nothing(_line: str) -> None:
 
 def table(services: dict[str, dict[str, Any]]) -> None:
     """Print a line for each service."""
-    print(f"{'SERVICE':<12} {'STATE':<11} {'HEALTH':<10} {'PID':>7} {'RESTARTS':>8}  LAST EXIT")
+    print(f"{'SERVICE':<13} {'STATE':<11} {'HEALTH':<10} {'PID':>7} {'RESTARTS':>8}  LAST EXIT")
     for name, each in services.items():
         last = "" if each["exit_code"] is None else each["exit_code"]
         print(
-            f"{name:<12} {each['state']:<11} {each['health']:<10} {each['pid'] or '':>7} {each['restarts']:>8}  {last}"
+            f"{name:<13} {each['state']:<11} {each['health']:<10} {each['pid'] or '':>7} {each['restarts']:>8}  {last}"
         )
         if each["reason"]:
-            print(f"{'':<12} {each['reason']}")
+            print(f"{'':<13} {each['reason']}")
+
+
+def in_words(status: dict[str, Any]) -> str:
+    """Say how a service is."""
+    words = str(status["state"])
+    if status["state"] == "running":
+        words += "" if status["health"] in {"unknown", "none"} else f", {status['health']}"
+    if status["exit_code"] is not None:
+        words += f", last exit status {status['exit_code']}"
+    if status["restarts"]:
+        words += f", restarts: {status['restarts']}"
+    return words
 
 
 def places(stack: Stack) -> None:
@@ -60,6 +72,25 @@ def places(stack: Stack) -> None:
         print(f"{name + ':':<22} does not run without containers: {reason}")
 
 
+def preparations(stack: Stack, before: dict[str, int]) -> None:
+    """Print what the services have said that prepare the others and have ended.
+
+    Parameters:
+      before: how long their logs were when the stack was started; what is older was said at an earlier start.
+    """
+    print()
+    for name, each in stack.status().items():
+        if each["one_shot"] and each["state"] == "exited":
+            text, _ = _new_lines(stack.run_folder / "logs" / f"{name}.log", before.get(name, 0))
+            for line in text.splitlines():
+                print(f"{name:<12} | {line}")
+
+
+def sizes(stack: Stack) -> dict[str, int]:
+    """Return how long each log is now."""
+    return {name: size(stack, name) for name in logged(stack)}
+
+
 def logged(stack: Stack) -> list[str]:
     """Return what has a log."""
     return sorted(log.stem for log in (stack.run_folder / "logs").glob("*.log"))
@@ -67,12 +98,12 @@ def logged(stack: Stack) -> list[str]:
 
 def follow(stack: Stack, services: Sequence[str], meanwhile: Callable[[], None] = lambda: None) -> None:
     """Print what the services write from now on, each line with its service's name, until the stack ends."""
-    offsets = {name: size(stack, name) for name in services or logged(stack)}
+    offsets = {name: size(stack, name) for name in services} or sizes(stack)
     while stack.is_running:
         for name, offset in offsets.items():
             text, offsets[name] = _new_lines(stack.run_folder / "logs" / f"{name}.log", offset)
             for line in text.splitlines():
-                print(f"{name:<10} | {line}")
+                print(f"{name:<12} | {line}")
         sys.stdout.flush()
         meanwhile()
         time.sleep(0.2)

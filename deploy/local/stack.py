@@ -10,7 +10,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from deploy.local import compose, control, order, processes
+from deploy.local import compose, control, order, processes, screen
 from deploy.local.errors import StackError
 from deploy.local.folders import COMPOSE_FILE, DEFAULT_RUN_FOLDER, Folders
 from deploy.setup import passwords
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 START_SECONDS = 180.0
 POLL_SECONDS = 0.1
-LAST_LINES = 25
+LAST_LINES = 50  # all that `dutiful doctor` says
 HOPELESS_RESTARTS = 4  # so many in a row without ever being healthy: say so instead of waiting on
 
 
@@ -110,8 +110,13 @@ class Stack:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables with which a program on this host reaches the stack."""
+        """The variables with which a program on this host reaches the stack, as RabbitMQ's operator."""
         return dict(self._record()["environment"])
+
+    @property
+    def administrator(self) -> str:
+        """The AMQP address of the stack's RabbitMQ, with the user who may do everything there."""
+        return str(self._record()["administrator"])
 
     def port(self, service: str, port: int) -> int:
         """Return the port on 127.0.0.1 that stands for a port of the compose file."""
@@ -170,7 +175,7 @@ class Stack:
             names = services or [name for name, each in states.items() if each["state"] != "stopped"]
             waiting = [name for name in names if not self._is_well(name, states[name])]
             for name in names:
-                word = _in_words(states[name])
+                word = screen.in_words(states[name])
                 if announced.get(name) != word:
                     announced[name] = word
                     say(f"{name}: {word}")
@@ -214,7 +219,7 @@ class Stack:
         return StackError(
             f"{name} did not start\n--- last lines of {self._folders.log(name)} ---\n{log}\n---\n{name}",
             expected=expected,
-            received=status["reason"] or _in_words(status),
+            received=status["reason"] or screen.in_words(status),
             safe_to_retry=True,
         )
 
@@ -237,14 +242,3 @@ class Stack:
         with self._folders.lock.open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
-
-
-def _in_words(status: dict[str, Any]) -> str:
-    words = str(status["state"])
-    if status["state"] == "running":
-        words += "" if status["health"] in {"unknown", "none"} else f", {status['health']}"
-    if status["exit_code"] is not None:
-        words += f", last exit status {status['exit_code']}"
-    if status["restarts"]:
-        words += f", restarts: {status['restarts']}"
-    return words

@@ -115,6 +115,7 @@ class Supervisor:
             "supervisor": vars(processes.Identity.of(os.getpid())),
             "ports": self._order["ports"],
             "environment": self._plan.host_environment(),
+            "administrator": self._plan.administrator(),
             "services": {name: live.status() | {"one_shot": name in one_shot} for name, live in self._live.items()},
         }
         draft = self._folders.record.with_suffix(".draft")

@@ -18,11 +18,11 @@ class Load:
       published: how many jobs were confirmed; their numbers are 0 and up.
       noted: numbers of those in the form that only the next release understands.
       lingering: how many jobs that linger were published; their numbers are LINGERING and up.
+      rate: jobs a second that it was to publish.
       failure: why publishing ended before it was asked to; a deployment must not be a reason.
 
     Parameters:
       url: of RabbitMQ.
-      rate: jobs a second.
     """
 
     def __init__(self, url: str, rate: float) -> None:
@@ -31,7 +31,7 @@ class Load:
         self.failure = ""
         self.seconds = 0.0
         self.speaks_next = False  # whether publishers use the next release's form
-        self._url, self._rate = url, rate
+        self._url, self.rate = url, rate
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="load")
 
@@ -55,7 +55,7 @@ class Load:
         try:
             service = Service(self._url)
             began = time.monotonic()
-            while not self._over.wait(max(0.0, began + self.published / self._rate - time.monotonic())):
+            while not self._over.wait(max(0.0, began + self.published / self.rate - time.monotonic())):
                 self._publish(service)
                 self.seconds = time.monotonic() - began
             service.close()

@@ -25,6 +25,7 @@ class Report:
       refused: why the upgrade was not finished; empty: it was.
       waits: p50, p99 and the longest wait of short jobs, in seconds, by the step in which they were sent.
       status: what `dutiful status --json` said, before and after the upgrade and after the way back.
+      asked: which release was to answer, at the same moments.
     """
 
     releases: dict[str, str] = field(default_factory=dict)
@@ -32,6 +33,7 @@ class Report:
     steps: list[Step] = field(default_factory=list)
     waits: dict[str, tuple[float, float, float]] = field(default_factory=dict)
     status: dict[str, dict[str, Any]] = field(default_factory=dict)
+    asked: dict[str, str] = field(default_factory=dict)
     load: dict[str, float] = field(default_factory=dict)
     checks: list[Check] = field(default_factory=list)
     refused: str = ""

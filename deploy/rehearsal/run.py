@@ -1,6 +1,5 @@
-"""Rehearses one release: deploy, upgrade, check, roll back, all under load, then count."""
+"""Takes one release through its rehearsal: deploy, upgrade, check, roll back, all under load."""
 
-import itertools
 import json
 import re
 import time
@@ -10,23 +9,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from deploy.demo.checks import Check
 from deploy.local import Stack, StackError
 from deploy.rehearsal import ledger
 from deploy.rehearsal.build import build, changed, point
-from deploy.rehearsal.ledger import Published
-from deploy.rehearsal.load import LINGERING, Load
+from deploy.rehearsal.count import count
+from deploy.rehearsal.load import Load
 from deploy.rehearsal.options import Options
-from deploy.rehearsal.report import Report, Step
-from deploy.rehearsal.site import GRACE_SECONDS, SERVICES, Site, is_fine, link, overrides, spoken
+from deploy.rehearsal.progress import POLL_SECONDS, Progress, until, wait
+from deploy.rehearsal.report import Report
+from deploy.rehearsal.site import GRACE_SECONDS, ONE_SHOT, SERVICES, Site, link, overrides
 
 NOW, NEXT = "now", "next"
 OVERLAYS = {NOW: [NOW], NEXT: [NOW, NEXT]}
-QUEUES = ("rehearsal", "rehearsal-long", "rehearsal-next")
 NAMED_ERROR = re.compile(r"^(?:error: .+|[\w.]+(?:Error|Failure|Unavailable): .+)$", re.MULTILINE)
 LEAST_JOBS = 10
-PATIENCE_SECONDS = 120.0
-POLL_SECONDS = 0.2
 LINGER_SECONDS = GRACE_SECONDS + 3.0
 
 
@@ -45,7 +41,10 @@ class Rehearsal:
     say: Callable[[str], None]
     changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     report: Report = field(default_factory=Report)
-    _moments: list[tuple[str, float]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Begin to time."""
+        self._progress = Progress(self.report, self.say)
 
     @property
     def stack_folder(self) -> Path:
@@ -73,7 +72,7 @@ class Rehearsal:
         return self.folder / "releases" / name
 
     def _build(self) -> None:
-        with self._step("releases built") as step:
+        with self._progress.step("releases built") as step:
             extra = [self.options.sabotage] if self.options.sabotage else []
             for name, overlays in OVERLAYS.items():
                 more = extra if name == NEXT else []
@@ -85,7 +84,7 @@ class Rehearsal:
 
     @contextmanager
     def _stack(self) -> Iterator[Stack]:
-        with self._step("stack started with the release of now"):
+        with self._progress.step("stack started with the release of now"):
             stack = Stack(self.stack_folder)
             stack.stop(remove=True)
             changes = overrides(self.folder, self.changes)
@@ -98,24 +97,24 @@ class Rehearsal:
     def _rehearse(self, site: Site) -> None:
         with Load(site.environment["DUTIFUL_RABBITMQ__URL"], self.options.rate) as load:
             self._under_load(site, load)
-        self._count(site, load)
+        count(self._progress, site, load)
 
     def _under_load(self, site: Site, load: Load) -> None:
         self._work(site, "the release of now works")
-        before = self._ask(site, "before")
+        before = self._ask(site, "before", NOW)
         if not self._upgrade(site, load):
             self._work(site, "the release of now goes on")
-            self._ask(site, "after it was refused")
+            self._ask(site, "after it was refused", NOW)
             return
         load.speaks_next = True  # publishers follow the workers
         self._work(site, "the next release works, and publishers use it")
-        self._ask(site, "after the upgrade", before)
+        self._ask(site, "after the upgrade", NEXT, before)
         load.speaks_next = False  # and go back before them
         self._drain(site, load)
         for service in reversed(SERVICES):  # the scheduler first; the schema stays, and the old release leaves it alone
             self._replace(site, load, service, NOW)
         self._work(site, "the release of now works again")
-        self._ask(site, "after the way back")
+        self._ask(site, "after the way back", NOW)
 
     def _upgrade(self, site: Site, load: Load) -> bool:
         """Bring the next release up; where a service does not start, put back what was replaced."""
@@ -126,7 +125,7 @@ class Rehearsal:
                 self.report.refused = f"{service} of the next release did not start: {_reason(error)}"
                 self.say(self.report.refused)
                 point(link(self.folder, service), self._release(NOW))
-                for back in reversed(SERVICES[1 : number + 1]):
+                for back in reversed([each for each in SERVICES[: number + 1] if each not in ONE_SHOT]):
                     self._replace(site, load, back, NOW)
                 return False
         return True
@@ -134,107 +133,37 @@ class Rehearsal:
     def _replace(self, site: Site, load: Load, service: str, release: str) -> None:
         if service == "worker":  # it is stopped while a job runs that takes longer than it waits
             load.linger(LINGER_SECONDS)
-            self._wait(lambda: ledger.runs(site.engine, "rehearsal.linger"))
-        with self._step(f"{service}: release {release}"):
+            wait(lambda: ledger.runs(site.engine, "rehearsal.linger"))
+        with self._progress.step(f"{service}: release {release}"):
             site.replace(service, self._release(release))
 
     def _work(self, site: Site, name: str) -> None:
         """Let a release work; some jobs have to be done meanwhile."""
-        with self._step(name) as step:
+        with self._progress.step(name) as step:
             before, ends = ledger.done(site.engine), time.monotonic() + self.options.seconds
-            self._until(lambda: ledger.done(site.engine) >= before + LEAST_JOBS, f"jobs stand still: {name}")
+            until(lambda: ledger.done(site.engine) >= before + LEAST_JOBS, f"jobs stand still: {name}")
             time.sleep(max(0.0, ends - time.monotonic()))
             step.found = f"{ledger.done(site.engine) - before:,} jobs done"
 
     def _drain(self, site: Site, load: Load) -> None:
         """Wait for the jobs that only the next release understands."""
-        with self._step("jobs in the next release's form have ended") as step:
+        with self._progress.step("jobs in the next release's form have ended") as step:
             time.sleep(POLL_SECONDS)  # one may be on its way to RabbitMQ
-            self._until(lambda: self._followed(site) >= load.noted, "jobs of the next release stand still")
+            until(lambda: self._followed(site) >= load.noted, "jobs of the next release stand still")
             step.found = f"{len(load.noted):,} of them"
 
     def _followed(self, site: Site) -> set[int]:
         return {entry.n for entry in ledger.entries(site.engine) if entry.job == "follow"}
 
-    def _ask(self, site: Site, moment: str, compare: Path | None = None) -> Path:
-        """Ask the four questions; the file with the answer can be compared with later."""
+    def _ask(self, site: Site, moment: str, release: str, compare: Path | None = None) -> Path:
+        """Ask the four questions of a release; the file with the answer can be compared with later."""
         file = self.folder / f"status-{moment.replace(' ', '-')}.json"
-        with self._step(f"the four questions {moment}") as step:
-            answer, earlier = site.status(_release(moment), compare)
+        with self._progress.step(f"the four questions {moment}") as step:
+            answer, earlier = site.status(release, compare)
             step.found = str(answer.get("verdict")) + (f"; it had said: {earlier}" if earlier else "")
-        self.report.status[moment] = answer
+        self.report.status[moment], self.report.asked[moment] = answer, release
         file.write_text(json.dumps(answer))
         return file
-
-    def _count(self, site: Site, load: Load) -> None:
-        """Wait until everything has ended, then say what must hold."""
-        jobs = load.published + len(load.noted) + load.lingering
-        with self._step("everything has ended") as step:
-            ended = self._wait(lambda: ledger.done(site.engine) >= jobs)
-            self._wait(lambda: not any(site.depths(*QUEUES[:2]).values()), 10.0)
-            step.found = f"{load.published:,} jobs at {load.published / max(load.seconds, 0.1):.0f}/s; " + (
-                "all done" if ended else f"{ledger.done(site.engine):,} of {jobs:,} done"
-            )
-        self.report.load = {"rate": self.options.rate, "published": load.published, "seconds": load.seconds}
-        found = ledger.entries(site.engine)
-        published = Published(range(load.published), sorted(load.noted), range(LINGERING, LINGERING + load.lingering))
-        dead = site.depths(*(f"{queue}.XQ" for queue in (*QUEUES, "content", "site")))
-        left = site.depths(*QUEUES[:2])  # the last is the next release's own: a probe may wait for it there
-        self.report.checks = [
-            *ledger.checks(published, found, ledger.keys(site.engine), dead, left),
-            *self._more_checks(site, load),
-        ]
-        self._waits(found)
-
-    def _more_checks(self, site: Site, load: Load) -> list[Check]:
-        retried, interrupted = site.said("job_retried"), site.said("job_interrupted")
-        publishing = load.failure or "never refused"
-        checks = [
-            Check("no attempt failed", "0", str(retried), not retried),
-            Check("jobs were interrupted, and ran again", "1 or more", str(interrupted), interrupted > 0),
-            Check("publishing was never refused", "never refused", publishing, not load.failure),
-        ]
-        for moment, answer in self.report.status.items():
-            release, said = _release(moment), "; ".join(spoken(answer)) or "no answer"
-            right = is_fine(answer, release)
-            checks.append(Check(f"the four questions {moment}", f"fine, release {release}", said, right))
-        return checks
-
-    def _waits(self, found: list[ledger.Entry]) -> None:
-        moments = [*self._moments, ("", time.time())]
-        for (name, since), (_, until) in itertools.pairwise(moments):
-            waits = ledger.waits(found, since, until)
-            if waits:
-                self.report.waits[name] = waits
-
-    def _until(self, true: Callable[[], bool], fault: str) -> None:
-        if not self._wait(true):
-            raise StackError(fault, expected=f"progress within {PATIENCE_SECONDS:.0f} s", received="none")
-
-    @staticmethod
-    def _wait(true: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> bool:
-        deadline = time.monotonic() + seconds
-        while not true():
-            if time.monotonic() > deadline:
-                return False
-            time.sleep(POLL_SECONDS)
-        return True
-
-    @contextmanager
-    def _step(self, name: str) -> Iterator[Step]:
-        step, began = Step(name), time.monotonic()
-        self.report.steps.append(step)
-        self._moments.append((name, time.time()))
-        try:
-            yield step
-        finally:
-            step.seconds = time.monotonic() - began
-            self.say(f"{step.seconds:6.1f} s  {name}{f': {step.found}' if step.found else ''}")
-
-
-def _release(moment: str) -> str:
-    """Return the release that runs at a moment."""
-    return NEXT if moment == "after the upgrade" else NOW
 
 
 def _reason(error: StackError) -> str:

@@ -16,7 +16,8 @@ from deploy.local import Stack, StackError, processes
 from deploy.rehearsal.build import REVISION, point
 from workers.store.engine import create_store_engine
 
-SERVICES = ("migrate", "worker", "scheduler")
+ONE_SHOT = ("broker-setup", "migrate", "queues", "doctor")
+SERVICES = (*ONE_SHOT, "worker", "scheduler")
 """What a deployment replaces, in this order."""
 METRICS = 9191
 STATUS_SECONDS = 120.0  # on a machine that is loaded by others too; `dutiful status` itself waits one second
@@ -33,7 +34,7 @@ def overrides(folder: Path, more: Mapping[str, Mapping[str, Any]]) -> Overrides:
       folder: of the rehearsal.
       more: changes that go on top, environments merged.
     """
-    changes: Overrides = {}
+    changes: Overrides = {name: dict(each) for name, each in more.items() if name not in SERVICES}
     for name in SERVICES:
         environment = {
             "PYTHONPATH": ".",

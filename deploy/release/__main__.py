@@ -1,8 +1,9 @@
 """Checks whether this commit can be released, then tags it: `make release-check`.
 
-    python -m deploy.release --reason "why" --figure "what got better, from what to what" [--dry-run]
+    python -m deploy.release --reason "why" --figure "what got better, from what to what" [--dry-run] [--only STEP]
 
-Exit status 0: tagged (or, with --dry-run, it could be tried), 1: something does not hold, 2: wrong usage.
+Exit status 0: tagged (with --only: that step holds; with --dry-run: it could be tried), 1: something does not hold,
+2: wrong usage.
 """
 
 # ruff: noqa: T201, S603  it speaks to a person; no shell, and the commands are the operator's own
@@ -11,7 +12,9 @@ import shlex
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from deploy.local.folders import CHECKOUT
@@ -19,7 +22,8 @@ from deploy.release.errors import ReleaseError
 from deploy.release.evidence import Evidence
 from deploy.release.note import Reason, note
 from deploy.release.repository import Repository
-from deploy.release.steps import Step, steps, with_other_commands
+from deploy.release.steps import Step, check_known, steps, with_other_commands
+from deploy.release.wheels import wheels_in
 
 FINE, WRONG = 0, 1
 
@@ -44,43 +48,64 @@ def run(step: Step, evidence: Evidence, folder: Path) -> bool:
     return status == 0
 
 
+def check(planned: Sequence[Step], evidence: Evidence, folder: Path) -> bool:
+    """Run the steps that have not passed on this commit, until one fails."""
+    for step in planned:
+        if evidence.has_passed(step):
+            print(f"-- {step.name}: has passed on this commit", flush=True)
+        elif not run(step, evidence, folder):
+            print(f"not released: {step.name} failed; expected: {step.expected}. Evidence: {evidence.file}")
+            return False
+    return True
+
+
 def release(options: argparse.Namespace) -> int:
     """Check, keep the evidence, write the note, tag."""
     repository = Repository(options.repository.resolve())
-    planned = with_other_commands(steps(options.staging), dict(options.step))
+    place = Path(".run/release") / repository.version
+    folder = repository.root / place
+    planned = with_other_commands(steps(options.staging, place / "wheels"), dict(options.step))
+    check_known(planned, options.only)
     repository.check_clean()
     repository.check_untagged()
-    folder = repository.root / ".run" / "release" / repository.version
     commit = repository.commit
-    command = shlex.join(["make", "release-check", f"REASON={options.reason}", f"FIGURE={options.figure}"])
-    text = note(
+    write = partial(
+        note,
         repository,
         Reason(options.reason, options.figure),
-        command,
+        shlex.join(["make", "release-check", f"REASON={options.reason}", f"FIGURE={options.figure}"]),
         [each for step in planned for each in step.commands],
     )
+    text = write()  # what is missing in CHANGELOG.md is said before the long steps
     if options.dry_run:
         for step in planned:
             print(f"would run {step.name} ({step.owner}): {'; '.join(step.commands)}\n  expected: {step.expected}")
         print(f"would tag {commit[:12]} as {repository.tag}:\n\n{text}")
         return FINE
     evidence = Evidence.open(folder / "evidence.json", repository.version, commit)
-    for step in planned:
-        if evidence.has_passed(step):
-            print(f"-- {step.name}: has passed on this commit", flush=True)
-        elif not run(step, evidence, repository.root):
-            print(f"not released: {step.name} failed; expected: {step.expected}. Evidence: {evidence.file}")
-            return WRONG
+    if not check(
+        [step for step in planned if not options.only or step.name in options.only], evidence, repository.root
+    ):
+        return WRONG
+    if options.only:
+        left = [step.name for step in planned if not evidence.has_passed(step)]
+        print(f"not released: these alone were asked for. Still to pass: {', '.join(left) or 'nothing'}")
+        return FINE
     repository.check_clean()  # a step may have written something
     if repository.commit != commit:
         raise ReleaseError("another commit was checked out meanwhile", expected=commit, received=repository.commit)
-    (folder / "note.md").write_text(text)
+    tag(repository, write(wheels=wheels_in(folder / "wheels")), evidence)
+    return FINE
+
+
+def tag(repository: Repository, text: str, evidence: Evidence) -> None:
+    """Tag the commit with the note, and say how to take that back."""
+    evidence.file.with_name("note.md").write_text(text)
     repository.set_tag(text)
     undo = f"git tag --delete {repository.tag}"
-    tagging = Step("tag", "operations", (f"git tag {repository.tag}",), "the commit has the tag, with the note", undo)
-    evidence.add(tagging, status=0, began=datetime.now(UTC).isoformat(timespec="seconds"), seconds=0.0, output=text)
+    step = Step("tag", "operations", (f"git tag {repository.tag}",), "the commit has the tag, with the note", undo)
+    evidence.add(step, status=0, began=datetime.now(UTC).isoformat(timespec="seconds"), seconds=0.0, output=text)
     print(f"released as {repository.tag}; publish it with: git push origin {repository.tag}\nback: {undo}\n\n{text}")
-    return FINE
 
 
 def pair(text: str) -> tuple[str, str]:
@@ -105,6 +130,7 @@ def main() -> int:
     parser.add_argument("--figure", type=sentence, required=True, help="what got better, from what to what")
     parser.add_argument("--dry-run", action="store_true", help="say what would be done; run and tag nothing")
     parser.add_argument("--staging", type=Path, default=Path(".env"), help="the .env of the staging host")
+    parser.add_argument("--only", action="append", default=[], metavar="STEP", help="try this one, and tag nothing")
     parser.add_argument("--step", type=pair, action="append", default=[], metavar="NAME=COMMAND")
     parser.add_argument("--repository", type=Path, default=CHECKOUT)
     try:

@@ -25,12 +25,15 @@ class Reason:
     figure: str
 
 
-def note(repository: Repository, reason: Reason, command: str, commands: Sequence[str]) -> str:
+def note(
+    repository: Repository, reason: Reason, command: str, commands: Sequence[str], wheels: Sequence[str] = ()
+) -> str:
     """Return the note.
 
     Parameters:
       command: that makes the release.
       commands: that were its steps.
+      wheels: that were built, each with its digest; none: not yet.
     """
     files, before = repository.files_touched(), repository.previous()
     folders = Counter(PurePath(name).parts[0] for name in files)
@@ -45,6 +48,7 @@ def note(repository: Repository, reason: Reason, command: str, commands: Sequenc
         f"Files touched, {since}: {len(files)}: {touched}",
         f"Command: {command}",
         *(f"  checked by: {each}" for each in commands),
+        *(f"Wheel: {each}" for each in wheels),
         f"Rollback: {rollback(before)}",
         "",
         repository.changes(),

@@ -11,11 +11,11 @@ from pathlib import Path
 
 from deploy.local import StackError, compose
 from deploy.local.folders import COMPOSE_FILE
-from deploy.setup.passwords import known
+from deploy.setup.passwords import known, needed
 from workers.errors import ConfigurationError
 from workers.settings import Settings
 
-PASSWORDS = ("RABBITMQ_PASSWORD", "POSTGRES_PASSWORD", "GRAFANA_PASSWORD")
+PASSWORDS = tuple(needed(COMPOSE_FILE))
 SHORTEST = 16
 DEPLOYED = ("staging", "production")
 OURS = "dutiful:development"

@@ -2,7 +2,7 @@
 
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,11 +23,12 @@ class Step:
     rollback: str = NOTHING
 
 
-def steps(staging: Path) -> list[Step]:
+def steps(staging: Path, wheels: Path) -> list[Step]:
     """Return the steps in their order, the quick ones first.
 
     Parameters:
       staging: the file with the variables of the staging host.
+      wheels: the folder that gets the wheels.
     """
     python = f"{shlex.quote(str(BIN))}/python"
     tools = shlex.quote(str(BIN))
@@ -39,6 +40,13 @@ def steps(staging: Path) -> list[Step]:
             "operations",
             (f"{python} -m deploy.release.staging {shlex.quote(str(staging))}",),
             "docker-compose.yml with the variables of staging gives settings that work, and no password is a default",
+        ),
+        Step(
+            "wheels",
+            "platform",
+            (f"{python} -m deploy.release.wheels {shlex.quote(str(wheels))}",),
+            "dutiful and dutiful-publisher: each the same when built again, and working where nothing else is",
+            "none needed: nothing is published",
         ),
         Step(
             "tests",
@@ -63,17 +71,18 @@ def steps(staging: Path) -> list[Step]:
     ]
 
 
-def with_other_commands(known: Sequence[Step], others: Mapping[str, str]) -> list[Step]:
-    """Return the steps, some with another command; the evidence names the one that ran.
-
-    Raises:
-      ReleaseError: there is no such step.
-    """
-    unknown = sorted(others.keys() - {step.name for step in known})
+def check_known(known: Sequence[Step], names: Iterable[str]) -> None:
+    """Raise ReleaseError when there is no step of such a name."""
+    unknown = sorted(set(names) - {step.name for step in known})
     if unknown:
         raise ReleaseError(
             "there is no such step",
             expected=f"one of {', '.join(step.name for step in known)}",
             received=", ".join(unknown),
         )
+
+
+def with_other_commands(known: Sequence[Step], others: Mapping[str, str]) -> list[Step]:
+    """Return the steps, some with another command; the evidence names the one that ran."""
+    check_known(known, others)
     return [replace(step, commands=(others[step.name],)) if step.name in others else step for step in known]

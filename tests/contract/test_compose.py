@@ -24,6 +24,7 @@ from deploy.release import note, staging
 from deploy.release.staging import OURS
 from deploy.setup import passwords
 from scheduling import scheduler
+from workers import users
 from workers.broker import setup_broker
 from workers.settings import Settings
 from workers.store.engine import create_store_engine
@@ -31,7 +32,7 @@ from workers.store.engine import create_store_engine
 ROOT = Path(__file__).parents[2]
 SERVICES = compose.read(COMPOSE_FILE, own=dict.fromkeys(passwords.needed(COMPOSE_FILE), "secret"))
 METRICS = {"worker": 9191, "scheduler": 9192}
-PARTS = ("migrate", "gateway", *METRICS)
+PARTS = ("migrate", "broker-setup", "queues", "doctor", "operator", "gateway", *METRICS)
 # After the command's own timeout Dramatiq still closes its connections, and the parent looks once a second.
 LEAVING = timedelta(seconds=5)
 
@@ -56,10 +57,78 @@ def test_the_scheduler_runs_the_site_s_timetable():
     assert SERVICES["scheduler"].command == ("periodiq", "scheduling")
 
 
-def test_the_store_is_migrated_before_anything_that_needs_it_starts():
-    assert SERVICES["migrate"].command == ("dutiful", "store", "migrate")
-    for name in METRICS:
-        assert SERVICES[name].depends_on["migrate"] == "service_completed_successfully"
+PREPARING = {
+    "migrate": (("store", "migrate"), {"postgres"}),
+    "broker-setup": (("users", "declare"), {"rabbitmq"}),
+    "queues": (("queues", "declare"), {"broker-setup"}),
+    "doctor": (("doctor",), {"migrate", "queues"}),
+}
+"""What prepares the others: the words after `dutiful`, and what has to be there before."""
+
+
+@pytest.mark.parametrize(("name", "words", "needs"), [(name, *told) for name, told in PREPARING.items()])
+def test_what_prepares_the_others_runs_once_after_what_it_needs(name, words, needs):
+    described = DECLARED[name]
+
+    assert SERVICES[name].command == ("dutiful", *words)
+    assert described["depends_on"] == {each: {"condition": WELL[each in PREPARING]} for each in needs}
+    assert described["restart"] == "no"
+    assert (megabytes(described["mem_limit"]), described["cpus"]) == (ONE_SHOT_MEGABYTES, 1)
+
+
+WELL = {True: "service_completed_successfully", False: "service_healthy"}
+
+
+def test_nothing_of_ours_that_lasts_starts_before_the_doctor_has_found_nothing_wrong():
+    for name in BUILT:
+        if name in LASTING:
+            assert SERVICES[name].depends_on == {"doctor": WELL[True]}
+
+
+def test_the_doctor_looks_at_the_management_page_as_a_user_who_may_only_look():
+    login = ("dutiful-metrics", "${RABBITMQ_METRICS_PASSWORD:?run make env}")
+
+    assert logins("doctor", "DUTIFUL_RABBITMQ__MANAGEMENT_URL") == (login, "rabbitmq:15672")
+
+
+SERVED_AS = {"operator": "operator"}
+"""Who logs in to RabbitMQ as another user than the worker's."""
+
+
+@pytest.mark.parametrize("name", [*PARTS, "scheduler-2"])
+def test_a_service_logs_in_to_rabbitmq_as_a_user_with_the_least_rights(name):
+    (user, password), server = logins(name, "DUTIFUL_RABBITMQ__URL")
+    role = SERVED_AS.get(name, "worker")
+
+    assert user == users.user(users.VHOST, role)
+    assert password == f"${{RABBITMQ_{role.upper()}_PASSWORD:?run make env}}"
+    assert server == f"rabbitmq:5672/{users.VHOST}"
+
+
+def test_each_user_gets_the_password_that_is_in_its_address_and_only_the_set_up_has_the_administrators():
+    given = DECLARED["broker-setup"]["environment"]
+    root = (DECLARED["rabbitmq"]["environment"][f"RABBITMQ_DEFAULT_{what}"] for what in ("USER", "PASS"))
+
+    for role in users.ROLES:
+        name = f"DUTIFUL_USERS__{role.upper()}_PASSWORD"
+        assert name in Settings.variables()
+        assert given[name] == f"${{RABBITMQ_{role.upper()}_PASSWORD:?run make env}}"
+    assert logins("broker-setup", "DUTIFUL_RABBITMQ__MANAGEMENT_URL") == (tuple(root), "rabbitmq:15672")
+    holders = {name for name, each in DECLARED.items() if "${RABBITMQ_PASSWORD" in str(each)}
+    assert holders == {"rabbitmq", "broker-setup"}
+
+
+def logins(name, variable):
+    """User and password of an address, as the compose file has them, and where it leads."""
+    who, _, server = DECLARED[name]["environment"][variable].partition("://")[2].rpartition("@")
+    return tuple(re.match(r"(\$\{.*?\}|[^:]*):(.*)", who).groups()), server
+
+
+def test_an_operator_looks_at_the_management_page_of_its_own_rabbitmq():
+    operator = SERVICES["operator"]
+
+    assert operator.environment["DUTIFUL_RABBITMQ__MANAGEMENT_URL"] == "http://rabbitmq:15672"
+    assert operator.command == ("dutiful", "queues", "list")
 
 
 def test_a_container_gets_more_time_to_stop_than_its_worker_takes():
@@ -146,6 +215,7 @@ BUILT = [name for name in DECLARED if DECLARED[name]["image"] == OURS]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 DOCKERFILE = (ROOT / "deploy/Dockerfile").read_text()
 BROKER = (ROOT / "deploy/rabbitmq/rabbitmq.conf").read_text()
+ONE_SHOT_MEGABYTES = 512  # `dutiful` has the jobs and their libraries in it, and Alembic
 IDLE_MEGABYTES = 110  # of a worker process, at most: the figure that bench/wait.py is held to
 SPARE = 1.5
 
@@ -272,8 +342,10 @@ def test_prometheus_finds_its_rules_beside_its_configuration():
 def test_what_watches_is_in_a_profile_that_make_env_switches_on():
     profiles = {profile for each in DECLARED.values() for profile in each.get("profiles", ())}
 
-    assert {name for name in DECLARED if "profiles" in DECLARED[name]} == {"prometheus", "alertmanager", "grafana"}
-    assert f"COMPOSE_PROFILES={','.join(profiles)}\n" in passwords.HEAD
+    watching = {name for name, each in DECLARED.items() if each.get("profiles") == ["monitoring"]}
+    assert watching == {"prometheus", "alertmanager", "grafana"}
+    assert profiles == {"monitoring", "operator"}
+    assert "COMPOSE_PROFILES=monitoring\n" in passwords.HEAD
 
 
 def test_two_schedulers_run_the_same():

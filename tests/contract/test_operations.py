@@ -83,6 +83,14 @@ def test_every_exit_status_of_ours_is_described_and_no_other():
     assert {int(names(row[0])[0]) for row in rows("Exit statuses") if int(names(row[0])[0]) >= 64} == ours
 
 
+def test_no_exit_status_has_two_meanings():
+    code = "\n".join(source.read_text() for source in SOURCES)
+    meanings = set(re.findall(r"^(_EXIT_\w+): Final = (\d+)$", code, re.MULTILINE))
+    numbers = [number for _, number in meanings]
+
+    assert sorted(numbers) == sorted(set(numbers)), meanings
+
+
 def test_every_setting_that_is_named_exists():
     known = Settings.variables().keys() | SiteSettings.variables().keys()
     named = set(re.findall(r"\b(?:DUTIFUL|SITE)_[A-Z_]*[A-Z]", PAGE))

@@ -8,9 +8,8 @@ import pytest
 import yaml
 
 from actors.settings import SiteSettings
-from deploy.rabbitmq import __main__ as passwords
-from deploy.rabbitmq.definitions import ROLES, VHOST, user
 from workers.settings import Settings
+from workers.users import ROLES, VHOST, user
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/security.md").read_text()
@@ -66,7 +65,7 @@ def test_every_setting_that_is_named_exists():
 def test_the_users_and_their_passwords_are_those_of_the_definitions():
     told = re.findall(r"^\| `(\S+)` \| `(\S+)` \|", section("Users of RabbitMQ"), re.MULTILINE)
 
-    assert told == [(user(VHOST, role), passwords.variable(role)) for role in ROLES]
+    assert told == [(user(VHOST, role), f"RABBITMQ_{role.upper()}_PASSWORD") for role in ROLES]
 
 
 def test_what_a_publisher_can_t_do_is_what_the_test_tries():

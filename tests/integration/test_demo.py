@@ -37,7 +37,9 @@ def demo(rabbitmq, postgres, broker_node, stack, tmp_path):
         for name in ("feeds", "public"):
             (tmp_path / name).mkdir()
         changes = overrides(tmp_path, Options(posts=SHAPE.posts, sabotage=sabotage), SHAPE)
-        changes["worker"]["environment"] |= {"DUTIFUL_RABBITMQ__URL": rabbitmq, "DUTIFUL_STORE__URL": postgres}
+        servers = {"DUTIFUL_RABBITMQ__URL": rabbitmq, "DUTIFUL_STORE__URL": postgres}
+        changes["worker"]["environment"] |= servers
+        changes["operator"] = {"environment": servers}
         changes["worker"]["depends_on"] = {}
         worker = stack(services=["worker"], overrides=changes)
         words = io.StringIO()

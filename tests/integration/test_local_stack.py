@@ -3,18 +3,20 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import time
+from urllib.parse import urlsplit
 
 import httpx
 import pika
 import psycopg
 import pytest
 
-from deploy.local import Stack, StackError, compose, control, processes
+from deploy.local import Stack, StackError, compose, control, processes, screen
 from deploy.local.folders import COMPOSE_FILE
 from deploy.setup import passwords
 
@@ -169,6 +171,33 @@ def test_a_service_whose_dependency_failed_does_not_start_and_says_so(small):
     assert "steady" in stack.status()["family"]["reason"]
 
 
+def test_what_prepares_the_others_is_shown_once_it_has_ended(small, capsys):
+    changes = {
+        "steady": {"command": ["python", "-c", "print('found nothing wrong')"], "restart": "no"},
+        "family": {"depends_on": {"steady": {"condition": "service_completed_successfully"}}},
+    }
+    stack = small(overrides=changes)
+    screen.preparations(stack, {})
+    assert capsys.readouterr().out.strip() == "steady       | found nothing wrong"
+    screen.preparations(stack, screen.sizes(stack))
+    assert not capsys.readouterr().out.strip(), "an earlier start said it"
+
+
+def test_a_doctor_who_finds_something_wrong_lets_no_worker_start(stack, rabbitmq, postgres, management):
+    there, pages = urlsplit(rabbitmq), management.base_url
+    page = f"http://{there.username}:{there.password}@{pages.host}:{pages.port}"
+    servers = {"DUTIFUL_RABBITMQ__URL": rabbitmq, "DUTIFUL_STORE__URL": postgres}
+    alone = {"environment": servers, "depends_on": {}}
+    short = {"DUTIFUL_RABBITMQ__MANAGEMENT_URL": page, "DUTIFUL_STORE__KEY_TTL_SECONDS": "3600"}
+    changes = {"migrate": alone, "queues": alone, "doctor": {"environment": servers | short}}
+    with pytest.raises(StackError) as refusal:
+        stack(services=["worker"], overrides=changes | {"worker": {"environment": servers}})
+    said = str(refusal.value)
+    assert "doctor did not start" in said
+    assert "mend: export DUTIFUL_STORE__KEY_TTL_SECONDS=90000" in said
+    assert re.search(r"\d+ OK, 1 wrong, \d unknown", said)
+
+
 def test_stopping_leaves_no_process(small):
     stack = small()
     until(lambda: len(members(stack)) >= 4)
@@ -256,7 +285,7 @@ def test_the_servers_start_answer_come_back_after_kill_9_and_leave_nothing(stack
         running.kill(service)
         running.wait_healthy(service)
         assert running.pid(service) != before
-    with contextlib.closing(pika.BlockingConnection(pika.URLParameters(running.environment["DUTIFUL_RABBITMQ__URL"]))):
+    with contextlib.closing(pika.BlockingConnection(pika.URLParameters(running.administrator))):
         pass
     targets = httpx.get(running.url("prometheus", 9090) + "/api/v1/targets").json()["data"]["activeTargets"]
     scraped = {target["labels"]["job"]: target["scrapeUrl"] for target in targets}

@@ -17,7 +17,7 @@ import pytest
 from gateway import Gateway, add_token
 from processes import ROOT, unset, until
 from publisher_wheel import declared, environment_with_the_wheel
-from tools import require
+from tools import install_amqplib
 
 from deploy.local import ports
 from workers.publisher import KnownContracts
@@ -158,23 +158,14 @@ def test_a_transaction(programs, run, service, content):
 
 @pytest.mark.timeout(240)
 def test_node(run, content, service):
-    require("node", "npm")
-    install = [
-        "npm",
-        "install",
-        "--no-audit",
-        "--no-fund",
-        "--fetch-retries=1",
-        "--fetch-timeout=20000",
-        "amqplib@0.10",
-    ]
-    run(*install)
+    assert "`npm install amqplib@0.10`" in PAGE
+    install_amqplib(service)
 
-    job = run("node", "publish.mjs").strip()
+    job = run(PROGRAMS / "node", "publish.mjs").strip()
 
     assert taken(content) == [(NIGHTLY, "feed nightly", job)]
     missing = subprocess.run(
-        ["node", "publish.mjs"],
+        [PROGRAMS / "node", "publish.mjs"],
         cwd=service,
         env=os.environ | {"JOBS_URL": content.url, "QUEUE": "nowhere"},
         capture_output=True,
@@ -187,7 +178,6 @@ def test_node(run, content, service):
 
 
 def test_http(run, content, tmp_path):
-    require("curl")
     store = f"sqlite:///{tmp_path}/store.db"
     settings = {"DUTIFUL_RABBITMQ__URL": content.url, "DUTIFUL_STORE__URL": store}
     token = add_token(store, "shop", "content.import_feed")

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from urllib.parse import urlsplit
 
 import pytest
 from processes import until
@@ -16,6 +17,7 @@ from deploy.local import Stack, processes
 from deploy.local.folders import CHECKOUT
 from deploy.rehearsal.options import Options
 from deploy.rehearsal.run import Rehearsal
+from workers.users import ROLES, user
 
 PROOF = bool(os.environ.get("PROOF"))
 SIZE = Options() if PROOF else Options(rate=40, seconds=0)
@@ -29,13 +31,26 @@ Rehearsal(Path(sys.argv[1]), Options(seconds=300), lambda line: print(line, flus
 
 
 @pytest.fixture
-def changes(rabbitmq, postgres):
-    """Services that use a vhost and a database of this test's own."""
-    environment = {"DUTIFUL_RABBITMQ__URL": rabbitmq, "DUTIFUL_STORE__URL": postgres}
-    alone = {"environment": environment, "depends_on": {}, "ports": []}
-    migrated = {"migrate": {"condition": "service_completed_successfully"}}
-    served = {"environment": environment, "depends_on": migrated}
-    return {"migrate": alone, "worker": served, "scheduler": served}
+def changes(rabbitmq, postgres, management):
+    """Services that use a vhost, its users, and a database of this test's own."""
+    there, pages = urlsplit(rabbitmq), management.base_url
+    vhost, password = there.path.removeprefix("/"), "rehearsed"
+    as_worker = f"amqp://{user(vhost, 'worker')}:{password}@{there.hostname}:{there.port}/{vhost}"
+    environment = {"DUTIFUL_RABBITMQ__URL": as_worker, "DUTIFUL_STORE__URL": postgres}
+    administrator = {
+        "DUTIFUL_RABBITMQ__MANAGEMENT_URL": f"http://{there.username}:{there.password}@{pages.host}:{pages.port}",
+        "DUTIFUL_USERS__WORKER_PASSWORD": password,
+    }
+    alone = {"environment": environment, "depends_on": {}}
+    yield {
+        "migrate": alone,
+        "broker-setup": alone | {"environment": environment | administrator},
+        "doctor": {"environment": environment | administrator},
+        "operator": {"environment": environment | {"DUTIFUL_RABBITMQ__URL": rabbitmq}},
+        **{name: {"environment": environment} for name in ("queues", "worker", "scheduler")},
+    }
+    for role in ROLES:
+        management.delete(f"/api/users/{user(vhost, role)}")
 
 
 def broken(report):

@@ -8,7 +8,9 @@ import pytest
 
 from deploy.local.folders import CHECKOUT
 
-NAMES = ("lint", "staging", "tests", "integration", "rehearsal")
+NAMES = ("lint", "staging", "wheels", "tests", "integration", "rehearsal")
+WHEELS = ".run/release/1.2.0/wheels"
+SUMMED = f"sh -c 'echo wheels >> ran; mkdir -p {WHEELS}; echo abc  x.whl > {WHEELS}/SHA256SUMS; echo fine'"
 CHANGES = "# Changelog\n\n## 1.2.0 - 2026-01-31\n\n- Jobs are faster.\n\n## 1.1.0 - 2025-12-31\n\n- Older.\n"
 
 
@@ -107,7 +109,7 @@ def test_what_passed_on_another_commit_does_not_count(repository):
     commit(repository)
     check(repository)
 
-    assert ran(repository) == [*NAMES[:4], *NAMES]
+    assert ran(repository) == [*NAMES[:5], *NAMES]
 
 
 def test_a_tree_with_changes_is_never_tagged(repository):
@@ -142,6 +144,21 @@ def test_a_version_is_released_once(repository):
     assert "was released before" in said
 
 
+def test_a_step_can_be_tried_alone_and_counts_when_the_release_is_made(repository):
+    status, said = check(repository, "--only", "wheels", wheels=SUMMED)
+
+    assert status == 0, said
+    assert "Still to pass: lint, staging, tests, integration, rehearsal" in said
+    assert tags(repository) == ["v1.1.0"]
+    assert check(repository, "--only", "deploy")[0] == 1
+
+    status, said = check(repository, wheels=SUMMED)
+
+    assert status == 0, said
+    assert sorted(ran(repository)) == sorted(NAMES)
+    assert "Wheel: x.whl, sha256 abc" in git(repository, "tag", "--list", "--format=%(contents)", "v1.2.0")
+
+
 def test_a_dry_run_says_everything_and_does_nothing(repository):
     status, said = check(repository, "--dry-run")
 
@@ -156,4 +173,4 @@ def test_a_release_without_a_figure_or_with_a_step_that_is_none_is_refused(repos
     assert check(repository, figure=" ")[0] == 2
     status, said = check(repository, deploy="true")
     assert status == 1
-    assert "lint, staging, tests, integration, rehearsal" in said
+    assert ", ".join(NAMES) in said

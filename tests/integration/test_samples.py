@@ -11,7 +11,7 @@ import pika
 import pytest
 from processes import ROOT, Queue, Worker, unset, until
 from sqlalchemy import create_engine, text
-from tools import install_amqplib, require
+from tools import PROGRAMS, install_amqplib
 
 SITE = Path(__file__).parent / "outbox_site"
 SAMPLES = [json.loads(path.read_text()) for path in sorted((ROOT / "tests/contract/samples").glob("*.json"))]
@@ -127,7 +127,7 @@ def publish_with_curl(rabbitmq, management, **_):
 
 def publish_from_node(rabbitmq, tmp_path, **_):
     install_amqplib(tmp_path)
-    command = ["node", "-e", NODE]
+    command = [PROGRAMS / "node", "-e", NODE]
     subprocess.run(command, cwd=tmp_path, env=os.environ | {"URL": rabbitmq}, check=True, timeout=60)
 
 
@@ -143,7 +143,6 @@ WAYS = {"curl": publish_with_curl, "node": publish_from_node}
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("way", ["curl", "node"])
 def test_the_same_job_has_one_key_whoever_publishes_it(way, worker, keys, store, given):
-    require(way)
     publish_from_python(**given)
     until(lambda: worker.events("job_succeeded"))
     WAYS[way](**given)

@@ -8,11 +8,12 @@ import pika
 import pytest
 from processes import ROOT, SHOP, Queue, envelope, until
 
-from deploy.rabbitmq.definitions import ROLES, definitions, password_hash, user
 from tests import commands
 from tests.commands import unset
 from workers.doctor.rights import permissions
+from workers.management import Management, ManagementUnavailable
 from workers.rabbitmq import DutifulBroker
+from workers.users import ROLES, definitions, user
 
 REFUSED = "ACCESS_REFUSED"
 
@@ -23,11 +24,20 @@ def vhost(rabbitmq):
 
 
 @pytest.fixture
-def users(rabbitmq, vhost, management):
-    """The AMQP URL of each role, after the definitions were imported."""
-    facts = definitions(["shop"], vhost=vhost, hashes={role: password_hash(f"{role}-secret") for role in ROLES})
-    management.post("/api/definitions", json=facts).raise_for_status()
+def users(rabbitmq, vhost, management, broker_addresses):
+    """The AMQP URL of each role, after `dutiful users declare`; twice, as each start of a stack does it."""
     there = urlsplit(rabbitmq)
+    pages = urlsplit(broker_addresses[1])
+    passwords = {f"DUTIFUL_USERS__{role.upper()}_PASSWORD": f"{role}-secret" for role in ROLES}
+    told = {
+        "PYTHONPATH": f"{ROOT}:{SHOP}",
+        "DUTIFUL_RABBITMQ__URL": rabbitmq,
+        "DUTIFUL_RABBITMQ__MANAGEMENT_URL": f"http://{there.username}:{there.password}@{pages.netloc}",
+    }
+    for _ in range(2):
+        done = commands.dutiful("users", "declare", "shop", environment=unset() | passwords | told)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.splitlines() == [f"{user(vhost, role)}: declared" for role in ROLES]
     yield {role: f"amqp://{user(vhost, role)}:{role}-secret@{there.hostname}:{there.port}/{vhost}" for role in ROLES}
     for role in ROLES:
         management.delete(f"/api/users/{user(vhost, role)}").raise_for_status()
@@ -45,17 +55,17 @@ def environment(users, tmp_path, ledger):
 
 @pytest.fixture
 def dutiful(environment, users, management, tmp_path):
-    """Run `dutiful` as the user operator."""
+    """Run `dutiful` as the user operator, or as another."""
 
-    def run(*words):
+    def run(*words, role="operator", status=0):
         told = {
             "PYTHONPATH": f"{ROOT}:{SHOP}",
-            "DUTIFUL_RABBITMQ__URL": users["operator"],
+            "DUTIFUL_RABBITMQ__URL": users[role],
             "DUTIFUL_RABBITMQ__MANAGEMENT_URL": str(management.base_url),
         }
         done = commands.dutiful(*words, environment=unset() | environment | told, folder=tmp_path)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+        assert done.returncode == status, done.stdout + done.stderr
+        return done.stdout or done.stderr
 
     return run
 
@@ -145,6 +155,8 @@ def test_the_worker_works_the_operator_replays_and_each_can_do_no_more(
     until(lambda: shop.count("dutiful.undeliverable") == 1)
     assert refusals(users["publisher"], NEVER | READS | OWNS | LETTERS) == {*NEVER, *READS, *OWNS, *LETTERS}
     assert refusals(users["worker"], NEVER | LETTERS) == {*NEVER, *LETTERS}
+    said = dutiful("dead-letters", "list", "--package", "shop", role="worker", status=1)
+    assert "expected DUTIFUL_RABBITMQ__URL with the operator's user" in said
     assert refusals(users["operator"], NEVER) == NEVER.keys()
     assert refusals(users["metrics"], NEVER | READS | OWNS | LETTERS) == {*NEVER, *READS, *OWNS, *LETTERS}
     assert {role: looks(management, users[role], vhost) for role in ROLES} == {
@@ -153,6 +165,10 @@ def test_the_worker_works_the_operator_replays_and_each_can_do_no_more(
         "operator": (200, 200, 401),
         "metrics": (200, 200, 401),
     }
+    for role in ("operator", "metrics"):
+        page = Management(str(management.base_url), vhost=vhost, user=user(vhost, role), password=f"{role}-secret")
+        with pytest.raises(ManagementUnavailable, match=r"tag administrator.*401"):
+            page.make(definitions(["shop"], vhost=vhost))
     for url in users.values():
         with pytest.raises(pika.exceptions.AMQPConnectionError):
             pika.BlockingConnection(pika.URLParameters(url.rpartition("/")[0] + "/%2F"))

@@ -5,7 +5,6 @@ import sys
 from typing import NoReturn
 
 import typer
-from dramatiq.errors import BrokerConnectionError
 
 from workers.cli.actors import actors
 from workers.cli.contracts import contracts
@@ -19,6 +18,7 @@ from workers.cli.schedules import schedules
 from workers.cli.status import status
 from workers.cli.store import store
 from workers.cli.tokens import tokens
+from workers.cli.users import users
 from workers.errors import BrokerUnreachable, DutifulError
 
 app = typer.Typer(
@@ -36,6 +36,7 @@ app.add_typer(schedules, name="schedules")
 app.command("status")(status)
 app.add_typer(store, name="store")
 app.add_typer(tokens, name="tokens")
+app.add_typer(users, name="users")
 
 
 def main() -> NoReturn:
@@ -44,18 +45,27 @@ def main() -> NoReturn:
     logging.getLogger("pika").setLevel(logging.CRITICAL)  # one failed connection is five lines there, one word here
     try:
         app(standalone_mode=True)
-    except BrokerConnectionError as error:
-        from workers.transport.refusal import distrusted  # noqa: PLC0415  only what a command uses is loaded
-
-        _refuse(
-            distrusted(error)
-            or BrokerUnreachable(
-                "RabbitMQ can't be reached", expected="a broker at DUTIFUL_RABBITMQ__URL", received=str(error)
-            )
-        )
     except DutifulError as error:
         _refuse(error)
+    except Exception as error:
+        refusal = _unreachable(error)
+        if refusal is None:
+            raise
+        _refuse(refusal)
     sys.exit(0)
+
+
+def _unreachable(error: Exception) -> DutifulError | None:
+    """What Dramatiq's error about a connection means; None: it is another error."""
+    from dramatiq.errors import BrokerConnectionError  # noqa: PLC0415  only what a command uses is loaded
+
+    from workers.transport.refusal import distrusted  # noqa: PLC0415
+
+    if not isinstance(error, BrokerConnectionError):
+        return None
+    return distrusted(error) or BrokerUnreachable(
+        "RabbitMQ can't be reached", expected="a broker at DUTIFUL_RABBITMQ__URL", received=str(error)
+    )
 
 
 def _refuse(error: DutifulError) -> NoReturn:

@@ -8,10 +8,9 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
-from rich.console import Console
 
 from workers.cli.letter_filters import Actor, DiedOf, Fingerprint, Ids, NewerThan, OlderThan, Queue, choice
-from workers.cli.output import Json, document, show
+from workers.cli.output import Json, document, progress, show
 from workers.cli.package import rabbitmq_of
 
 if TYPE_CHECKING:
@@ -226,7 +225,7 @@ class _Progress:
 
     def __init__(self, what: str) -> None:
         self._what = what
-        self._console = Console(stderr=True)
+        self._console = progress()
         self._last = time.monotonic()
 
     def tick(self, tally: "Tally") -> None:

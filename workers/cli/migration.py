@@ -8,9 +8,8 @@ from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
-from workers.cli.output import Json, document, show
+from workers.cli.output import Json, document, progress, show
 from workers.cli.package import Package, rabbitmq_of
 from workers.errors import ConfigurationError, DutifulError
 
@@ -110,7 +109,7 @@ class _Progress:
 
     def __init__(self, origin: Any) -> None:
         self._origin = origin
-        self._console = Console(stderr=True)
+        self._console = progress()
         self._last = 0.0
 
     def tick(self) -> None:

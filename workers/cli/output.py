@@ -4,11 +4,12 @@ import json
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON document instead of a table.")]
 
@@ -26,17 +27,27 @@ def show(rows: Sequence[Mapping[str, Any]], *, as_json: bool, nothing: str) -> N
     elif not rows:
         sys.stdout.write(f"{nothing}\n")
     else:
+        from rich.console import Console  # noqa: PLC0415  only what a command uses is loaded
+        from rich.table import Table  # noqa: PLC0415
+
         table = Table(*rows[0], box=None, header_style="bold")
         for row in rows:
             table.add_row(*("" if value is None else str(value) for value in row.values()))
         Console().print(table)
 
 
+def progress() -> "Console":
+    """Where a command says how it gets on: standard error."""
+    from rich.console import Console  # noqa: PLC0415  as above
+
+    return Console(stderr=True)
+
+
 class Ticker:
     """One line that changes on a terminal, a line every few seconds elsewhere; both on standard error."""
 
     def __init__(self) -> None:
-        self._console = Console(stderr=True)
+        self._console = progress()
         self._last = time.monotonic()
 
     def tick(self, line: Callable[[], str]) -> None:

@@ -4,7 +4,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from dataclasses import asdict
 from pathlib import Path
 from threading import Thread
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from workers.situation import Answer, Facts, Served
 
 _SECONDS: Final = 1.0
+_LOOK_SECONDS: Final = 0.02
 _EXIT: Final = {"fine": 0, "unknown": 1, "degraded": 1, "down": 2}
 _PORT: Final = 9191
 
@@ -51,19 +52,20 @@ def status(package: Package = "actors", *, compare: Compare = None, as_json: Jso
 
 def _facts(package: str) -> "Facts":
     """Ask RabbitMQ, the store and the workers of this host at the same time; who is silent is left out."""
-    from workers.queues import holdings  # noqa: PLC0415
+    from workers.queues import held  # noqa: PLC0415
     from workers.situation import Facts  # noqa: PLC0415
     from workers.store.recent import recent  # noqa: PLC0415
 
-    broker_of(package)  # a package that can't be imported is wrong usage, and no outage
+    broker = broker_of(package)  # a package that can't be imported is wrong usage, and no outage
 
     def queues() -> Any:
-        with rabbitmq_of(package) as broker:
-            return holdings(broker, broker.get_declared_queues(), None).queues
+        with rabbitmq_of(package):
+            return held(broker, broker.get_declared_queues())
 
-    asked = [_begin(queues), _begin(lambda: with_store(recent)), _begin(_served)]
     deadline = time.monotonic() + _SECONDS
-    return Facts(*(_answer(each, deadline) for each in asked))
+    asked = [_begin(queues), _begin(lambda: with_store(recent)), _begin(_served)]
+    queues_found = _answer(asked[0], deadline, lambda: _refusal(broker))
+    return Facts(queues_found, *(_answer(each, deadline) for each in asked[1:]))
 
 
 def _begin(act: Callable[[], Any]) -> Future[Any]:
@@ -80,13 +82,27 @@ def _begin(act: Callable[[], Any]) -> Future[Any]:
     return answer
 
 
-def _answer(asked: Future[Any], deadline: float) -> Any:
+def _answer(asked: Future[Any], deadline: float, refusal: Callable[[], str | None] = lambda: None) -> Any:
+    """What was answered, or why nothing was; `refusal` says it where waiting longer is of no use."""
+    why = None
+    while why is None and not asked.done() and time.monotonic() < deadline:
+        wait([asked], _LOOK_SECONDS)
+        why = refusal()
     try:
-        return asked.result(max(0.0, deadline - time.monotonic()))
+        return asked.result(0)
     except TimeoutError:
-        return f"no answer in {_SECONDS:g} s"
+        return why or f"no answer in {_SECONDS:g} s"
     except Exception as error:  # noqa: BLE001  as above
         return " ".join(str(error).split()) or type(error).__name__
+
+
+def _refusal(broker: Any) -> str | None:
+    """Why RabbitMQ can't be reached, once each of its hosts was tried; the connection itself would try for ever."""
+    from workers.rabbitmq import DutifulBroker  # noqa: PLC0415
+
+    if not isinstance(broker, DutifulBroker) or broker.publisher.link.losses < len(broker.publisher.link.hosts):
+        return None
+    return f"can't be reached: {broker.publisher.unreachable().received}"
 
 
 def _served() -> "Served":
@@ -95,8 +111,6 @@ def _served() -> "Served":
     Raises:
       OSError: nothing answers there.
     """
-    from prometheus_client.parser import text_string_to_metric_families  # noqa: PLC0415
-
     from workers.settings import settings  # noqa: PLC0415
     from workers.situation import Served  # noqa: PLC0415
 
@@ -104,7 +118,10 @@ def _served() -> "Served":
     host = "127.0.0.1" if chosen.host == "0.0.0.0" else chosen.host  # noqa: S104  it is an address to ask, not to bind
     place = f"http://{host}:{chosen.port or _PORT}"
     reasons = json.loads(_get(f"{place}/health/progress")).get("reasons", [])
-    families = text_string_to_metric_families(_get(f"{place}/metrics"))
+    text = _get(f"{place}/metrics")
+    from prometheus_client.parser import text_string_to_metric_families  # noqa: PLC0415  where there is one to read
+
+    families = text_string_to_metric_families(text)
     samples = [sample for family in families for sample in family.samples]
     oldest = {
         sample.labels["queue"]: time.time() - sample.value

@@ -8,10 +8,9 @@ from datetime import timedelta
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from workers.cli.moments import duration
-from workers.cli.output import Json, document, show
+from workers.cli.output import Json, document, progress, show
 from workers.cli.package import Package, rabbitmq_of
 
 store = typer.Typer(no_args_is_help=True, help="What is remembered about jobs.")
@@ -116,7 +115,7 @@ class _Progress:
     """One line that changes, on a terminal; nothing elsewhere. On standard error."""
 
     def __init__(self) -> None:
-        self._console = Console(stderr=True)
+        self._console = progress()
         self._last = 0.0
 
     def tick(self, removed: Mapping[str, int]) -> None:

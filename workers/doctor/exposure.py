@@ -57,7 +57,7 @@ def _broker(address: SplitResult, *, private: bool) -> list[Line]:
                 f"the user of RabbitMQ at {host} has a password that everybody knows",
                 expected="a user of its own, with a drawn password",
                 received="the user guest" if user == "guest" else f"the user {user}, with its name as the password",
-                mend="python -m deploy.rabbitmq --passwords .env --into FILE; import it, set DUTIFUL_RABBITMQ__URL",
+                mend="dutiful users declare, then set DUTIFUL_RABBITMQ__URL",
             )
         )
     if address.scheme == "amqp" and not private:

@@ -153,9 +153,10 @@ def disks(management: Management | None) -> list[Line]:
 
 def node_room(node: dict[str, Any]) -> list[Line]:
     """Whether one node has raised an alarm, or soon will."""
-    name, free, limit = node["name"], node.get("disk_free", 0), node.get("disk_free_limit", 0)
+    name, free, limit = node["name"], node.get("disk_free"), node.get("disk_free_limit")
     if not isinstance(free, int) or not isinstance(limit, int):
-        return unknown("rabbitmq disk", f"{name} does not know its room", mend="rabbitmq-diagnostics status")
+        # It looks every few seconds, and has not yet where it has just started.
+        return unknown("rabbitmq disk", f"{name} does not know its room", mend="rabbitmq-diagnostics status, later")
     said = f"{free // 2**20} MB free, the alarm is at {limit // 2**20} MB"
     alarms = [alarm for alarm in ("disk_free_alarm", "mem_alarm") if node.get(alarm)]
     if not alarms and free >= 2 * limit:

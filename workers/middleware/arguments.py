@@ -11,7 +11,6 @@ from workers.errors import ContractError, Deferred
 from workers.groups import join_group
 from workers.keys import KeyTemplate, checked_key
 from workers.rollout import next_look
-from workers.schemas import schema, version_of
 
 
 class CheckedArguments(Middleware):
@@ -60,7 +59,7 @@ class CheckedArguments(Middleware):
         except ContractError as error:
             meant = message.options.get("contract")
             delay = next_look(message.options)
-            if meant is None or delay is None or meant == version_of(schema(actor)):
+            if meant is None or delay is None or meant == actor.contract.version:
                 raise
             what = f"a job of {actor.actor_name} was made for another contract"
             raise Deferred(what, why="other_contract", delay=delay, received=f"version {meant}") from error

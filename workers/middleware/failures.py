@@ -14,6 +14,7 @@ from workers.errors import ContractError, DutifulError, StoreUnavailable
 from workers.job_broker import JobBroker
 
 _NO_PAUSE = timedelta(0)
+_SUCCEEDED = Outcome("succeeded")
 
 
 class Failures(Middleware):
@@ -51,7 +52,9 @@ class Failures(Middleware):
         message.outcome = outcome
 
     def _outcome(self, broker: JobBroker, message: Delivery, error: BaseException | None) -> Outcome:
-        if error is None or (message.job is not None and message.job.ended):
+        if error is None:
+            return _SUCCEEDED
+        if message.job is not None and message.job.ended:
             # An error after the job's transaction has committed changes nothing: it is done.
             return Outcome("succeeded", error=error)
         declared = broker.get_actor(message.actor_name).options

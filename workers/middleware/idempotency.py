@@ -2,6 +2,7 @@
 
 import logging
 from datetime import timedelta
+from functools import partial
 from typing import Any, Final
 
 from dramatiq import Broker, Message, Middleware, Worker
@@ -73,7 +74,7 @@ class Idempotency(Middleware):
         assert isinstance(broker, JobBroker)  # noqa: S101  narrows the type
         job = message.job
         assert job is not None  # noqa: S101  CurrentJob stands above in the list
-        job.send_left = lambda: self._send_what_is_left(broker, job)
+        job.send_left = partial(self._send_what_is_left, broker)
         match job.claim and job.claim.outcome:
             case "run" if job.unsent:
                 self._send_what_an_attempt_left(broker, job)

@@ -1,9 +1,9 @@
 """JobLog writes one line an attempt, with the job's fields on it and on every line that the job writes."""
 
 import logging
+from functools import cached_property
 from typing import Any, Literal
 
-import structlog
 from dramatiq import Broker, Middleware
 
 from workers.delivery import Delivery
@@ -28,8 +28,14 @@ class JobLog(Middleware):
         self.form = form
         self.success_lines = success_lines
         self.environment = environment
-        self.log = structlog.stdlib.get_logger(_NAME)
         self.lines: Lines | None = None
+
+    @cached_property
+    def log(self) -> Any:
+        """Where lines go that are written one by one."""
+        import structlog  # noqa: PLC0415  only where jobs run, or are rehearsed
+
+        return structlog.stdlib.get_logger(_NAME)
 
     def after_process_boot(self, broker: Broker) -> None:
         """Configure the logs of a worker process; other programs keep their own."""

@@ -97,27 +97,27 @@ class JobMetrics(Middleware):
 
     def before_process_message(self, broker: Broker, message: Delivery) -> None:  # type: ignore[override]  # ours
         """Begin to count an attempt."""
-        job = self.counters.of(message.queue_name, message.actor_name)
-        message.counted = True
+        counters = message.counters = self.counters.of(message.queue_name, message.actor_name)
         is_first = message.attempt == 1 and not message.options.get("deferrals")
-        job.began(_age(message) if is_first else None)
+        counters.began(_age(message) if is_first else None)
         if message.redelivered:
-            job.redeliveries.inc()
+            counters.redeliveries.inc()
 
     def after_process_message(self, broker: Broker, message: Any, *, result: Any = None, exception: Any = None) -> None:
         """It runs no longer."""
-        if message.counted:
-            self.counters.of(message.queue_name, message.actor_name).left()
+        if message.counters is not None:
+            message.counters.left()
 
     def after_skip_message(self, broker: Broker, message: Any) -> None:
         """It runs no longer."""
-        if message.counted:
-            self.counters.of(message.queue_name, message.actor_name).left()
+        if message.counters is not None:
+            message.counters.left()
 
     def ended(self, broker: Broker, message: Delivery) -> None:
         """Count how it ended."""
         assert message.outcome is not None  # noqa: S101  what has no outcome has not ended
-        self.counters.of(message.queue_name, message.actor_name).ended(message, message.outcome, _age(message))
+        counters = message.counters or self.counters.of(message.queue_name, message.actor_name)
+        counters.ended(message, message.outcome, _age(message))
         self.counters.add_up_now_and_then()
 
 

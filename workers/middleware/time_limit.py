@@ -95,6 +95,7 @@ class TimeLimit(Middleware):
         run_next(None)
         if message.running is not None and self.watch is not None:
             self.watch.end(message.running)
+            message.running = None  # it refers back: each job would wait for the garbage collector
 
     def after_skip_message(self, broker: Broker, message: Any) -> None:
         """It has ended."""

@@ -3,19 +3,19 @@
 import asyncio
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from pathlib import Path
+from functools import cached_property
 from typing import Any, Final, Self
 
 from ..errors import PublishError
 from ..transport.post import Post
-from .jobs import MAX_MESSAGE_BYTES, Job, Workshop
-from .known import KnownContracts
-from .posting import GRACE_SECONDS, Posting
+from .jobs import Job
+from .posting import GRACE_SECONDS
+from .sender import Sender
 
 _WINDOW: Final = 1_000
 
 
-class AsyncPublisher:
+class AsyncPublisher(Sender):
     """As Publisher, for the tasks of one event loop. A task that is canceled may have sent its job all the same.
 
     Parameters:
@@ -25,32 +25,9 @@ class AsyncPublisher:
       ConfigurationError: the address can't be read.
     """
 
-    def __init__(
-        self,
-        url: str,
-        *,
-        app: str,
-        contracts: KnownContracts | None = None,
-        publish_timeout_seconds: float = 10,
-        connect_timeout_seconds: int = 5,
-        heartbeat_seconds: int = 10,
-        max_message_bytes: int = MAX_MESSAGE_BYTES,
-        ca_path: Path | None = None,
-    ) -> None:
-        self._workshop = Workshop(contracts, max_message_bytes)
-        self._timeout_seconds = publish_timeout_seconds
-        self._room = asyncio.Semaphore(_WINDOW)  # more on their way would wait for room, and the loop with them
-        self._posting = Posting(
-            url,
-            app,
-            heartbeat_seconds=heartbeat_seconds,
-            connect_timeout_seconds=connect_timeout_seconds,
-            ca_path=ca_path,
-        )
-
-    def job(self, actor: str, arguments: Mapping[str, Any] | None = None, **options: Any) -> Job:
-        """As Publisher.job."""
-        return self._workshop.make(actor, arguments, **options)
+    @cached_property
+    def _room(self) -> asyncio.Semaphore:
+        return asyncio.Semaphore(_WINDOW)  # more on their way would wait for room, and the loop with them
 
     async def publish(self, actor: str, arguments: Mapping[str, Any] | None = None, **options: Any) -> Job:
         """As Publisher.publish."""

@@ -18,6 +18,7 @@ services:
 
 
 OWN = dict.fromkeys(passwords.needed(COMPOSE_FILE), "secret")
+LASTING = ("worker", "scheduler", "scheduler-2", "gateway")
 
 
 def read(tmp_path: Path, text: str, **overrides):
@@ -28,13 +29,11 @@ def read(tmp_path: Path, text: str, **overrides):
 
 def test_the_projects_own_compose_file_is_understood():
     services = compose.read(COMPOSE_FILE, own=OWN)
-    ours = ["rabbitmq", "postgres", "migrate", "worker", "scheduler", "scheduler-2", "gateway"]
+    ours = ["rabbitmq", "postgres", "migrate", "broker-setup", "queues", "doctor", *LASTING]
     assert compose.enabled(services, {}) == ours
     assert compose.enabled(services, {"COMPOSE_PROFILES": "monitoring"}) == [*ours, "prometheus", "alertmanager"]
-    assert services["worker"].depends_on == {
-        "rabbitmq": "service_healthy",
-        "migrate": "service_completed_successfully",
-    }
+    for name in LASTING:
+        assert services[name].depends_on == {"doctor": "service_completed_successfully"}
 
 
 def test_every_port_of_the_projects_own_compose_file_is_published_on_loopback_only():
@@ -147,9 +146,12 @@ def test_an_override_for_a_service_that_does_not_exist_is_refused(tmp_path):
 
 def test_a_service_brings_what_it_depends_on_in_order():
     assert compose.with_dependencies(compose.read(COMPOSE_FILE, own=OWN), ["worker"]) == [
-        "rabbitmq",
         "postgres",
         "migrate",
+        "rabbitmq",
+        "broker-setup",
+        "queues",
+        "doctor",
         "worker",
     ]
 

@@ -5,15 +5,11 @@ import sys
 
 import pytest
 
-from deploy.local.folders import CHECKOUT
+from deploy.local.folders import CHECKOUT, COMPOSE_FILE
+from deploy.setup.passwords import needed
 
 PASSWORD = "abcdefgh12345678"
-RIGHT = {
-    "DUTIFUL_ENVIRONMENT": "staging",
-    "RABBITMQ_PASSWORD": PASSWORD,
-    "POSTGRES_PASSWORD": PASSWORD,
-    "GRAFANA_PASSWORD": PASSWORD,
-}
+RIGHT = {"DUTIFUL_ENVIRONMENT": "staging"} | dict.fromkeys(needed(COMPOSE_FILE), PASSWORD)
 
 
 def verify(tmp_path, **changes):
@@ -37,6 +33,7 @@ def test_a_host_with_all_that_is_needed_is_right(tmp_path):
         ("DUTIFUL_ENVIRONMENT", "stagging", "DUTIFUL_ENVIRONMENT"),
         ("POSTGRES_PASSWORD", "", "POSTGRES_PASSWORD must be 16 letters and digits"),
         ("RABBITMQ_PASSWORD", "dutiful", "RABBITMQ_PASSWORD must be"),
+        ("RABBITMQ_WORKER_PASSWORD", "", "RABBITMQ_WORKER_PASSWORD must be"),
         ("GRAFANA_PASSWORD", "with/slashes@and:colons", "GRAFANA_PASSWORD must be"),
     ],
 )

@@ -3,6 +3,8 @@
 import itertools
 import json
 import sqlite3
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -25,6 +27,22 @@ def dutiful(tmp_path):
         return commands.dutiful(*arguments, environment=unset() | {"PYTHONPATH": str(tmp_path)} | defaults | more)
 
     return run
+
+
+@pytest.mark.parametrize("asked", ["the commands", "the status"])
+def test_only_what_a_command_uses_is_loaded(asked, tmp_path):
+    code = {"the commands": "import workers.cli", "the status": "import actors, workers.cli, workers.situation"}[asked]
+    heavy = {"rich", "structlog", "prometheus_client", "sentry_sdk", "alembic", "httpx", "fastapi", "psycopg"}
+    heavy |= {"dramatiq", "sqlalchemy", "pika", "pydantic"} if asked == "the commands" else set()
+    said = subprocess.run(
+        [sys.executable, "-c", f"{code}, sys; print(*sys.modules)"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert heavy & set(said.stdout.split()) == set()
 
 
 def every_command(group, *above):

@@ -104,6 +104,8 @@ def test_any_json_arguments_survive(kwargs):
         (envelope.body(message()).replace(b'"id-1"', b'""'), "message_id"),
         (envelope.body(message()).replace(b"1760000000000", b'"today"'), "message_timestamp"),
         (b"[" * 100_000, "no JSON"),
+        (envelope.body(message()).replace(b'"id-1"', b'"\\ud800"'), "no JSON"),
+        (envelope.body(message()).decode().encode("utf-16"), "no JSON"),
     ],
 )
 def test_a_body_that_is_no_message_is_refused_with_the_reason(body, said):

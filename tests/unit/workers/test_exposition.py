@@ -146,7 +146,7 @@ def test_a_client_that_hangs_up_leaves_no_traceback_and_hurts_nobody(serve, capf
     assert "Traceback" not in capfd.readouterr().err
 
 
-def test_a_taken_port_ends_with_status_64_and_names_the_setting(monkeypatch, caplog):
+def test_a_taken_port_ends_with_status_68_and_names_the_setting(monkeypatch, caplog):
     monkeypatch.setattr(exposition, "_PORT_PATIENCE_SECONDS", 0.3)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -156,7 +156,7 @@ def test_a_taken_port_ends_with_status_64_and_names_the_setting(monkeypatch, cap
         with pytest.raises(SystemExit) as ended, caplog.at_level(logging.CRITICAL):
             exposition.server("127.0.0.1", port, generate_latest, list)
 
-    assert ended.value.code == 64
+    assert ended.value.code == 68
     assert f"127.0.0.1:{port}" in caplog.text
     assert "DUTIFUL_METRICS__PORT" in caplog.text
 

@@ -1,7 +1,19 @@
-"""Looks for garbage in a worker; each test in a process of its own, because they change all of it."""
+"""Jobs leave nothing to the garbage collector, which looks seldom in a worker."""
 
+import gc
 import subprocess
 import sys
+
+import pytest
+
+from workers import actor
+from workers.broker import setup_broker
+from workers.delivery import Delivery
+from workers.job import Job
+from workers.watch import Attempt
+
+CARD = {"owner": "tests", "expects": "nothing", "rollback": "none"}
+setup_broker()
 
 CYCLES = """
 import gc, weakref
@@ -26,3 +38,36 @@ def test_what_refers_to_itself_is_still_found_and_seldom_looked_for():
     ran = subprocess.run([sys.executable, "-c", CYCLES], capture_output=True, text=True, check=True)
 
     assert 1 <= int(ran.stdout) <= 10
+
+
+@actor(**CARD, actor_name="garbage.kept")
+def kept() -> None:
+    """Has a record."""
+
+
+@actor(**CARD, actor_name="garbage.unkept", key=None)
+def unkept() -> None:
+    """Has none."""
+
+
+@pytest.fixture
+def what_is_left():
+    """Keeps what only the garbage collector would find."""
+    gc.collect()
+    gc.disable()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    yield gc.garbage
+    gc.set_debug(0)
+    gc.garbage.clear()
+    gc.enable()
+
+
+@pytest.mark.parametrize("job", [kept, unkept], ids=["kept", "unkept"])
+def test_a_job_that_has_ended_leaves_nothing_that_refers_to_itself(jobs, job, what_is_left):
+    for _ in range(10):
+        job.send()
+    jobs.run()
+    gc.collect()
+
+    assert len(jobs.outcomes) == 10
+    assert [each for each in what_is_left if isinstance(each, Attempt | Delivery | Job)] == []

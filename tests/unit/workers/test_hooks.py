@@ -182,6 +182,7 @@ class Consumer:
 
 def delivered(jobs, *, begin=True):
     """A delivery that every before-hook has seen."""
+    jobs.run()  # boots a worker; the lease that it gives up with its end is taken anew
     idempotency = next(each for each in BROKER.middleware if type(each).__name__ == "Idempotency")
     idempotency.before_worker_boot(BROKER, None)
     delivery = Delivery(watched.message(), consumer=Consumer())

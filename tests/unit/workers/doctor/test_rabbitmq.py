@@ -61,6 +61,7 @@ def test_a_node_that_has_raised_an_alarm_or_soon_will_is_wrong():
     assert near.received == "1536 MB free, the alarm is at 1024 MB"
     assert rabbitmq.node_room(ROOMY)[0].verdict == "ok"  # room was made
     assert rabbitmq.node_room(ROOMY | {"disk_free": "disk_free_monitoring_disabled"})[0].verdict == "unknown"
+    assert rabbitmq.node_room({"name": "n"})[0].verdict == "unknown", "a node that has just started"
 
 
 def test_clocks_that_differ_are_wrong_and_it_is_said_which_is_ahead():

@@ -42,6 +42,10 @@ def test_an_accepted_request_is_a_message_and_says_where_to_ask_after_it(shop, j
         "queue": "desk",
     }
     assert message.kwargs == ORDER["arguments"]
+    assert (
+        message.options["contract"]
+        == shop.get("/v1/contracts").json()["contracts"]["desk.order"]["x-dutiful"]["version"]
+    )
     assert answer.headers["location"] == f"/v1/jobs/{message.message_id}?actor=desk.order"
 
 

@@ -1,16 +1,12 @@
 """Definitions tell RabbitMQ of dutiful's vhost, its four users with the least rights, and its policies."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import secrets
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
 
 from workers import roles
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
 
 VHOST: Final = "dutiful"
 ROLES: Final = ("publisher", "worker", "operator", "metrics")
@@ -24,7 +20,7 @@ def definitions(
     hashes: Mapping[str, str] | None = None,
     consumer_timeout_ms: int | None = None,
 ) -> dict[str, Any]:
-    """What `rabbitmqctl import_definitions` and `load_definitions` take.
+    """What RabbitMQ's management API, `rabbitmqctl import_definitions` and `load_definitions` take.
 
     Parameters:
       queues: work queues of the jobs.
@@ -39,7 +35,7 @@ def definitions(
         "operator": roles.operator(work),
         "metrics": roles.metrics(),
     }
-    rules = {"queue-leader-locator": "balanced"}  # in a cluster no node has all the work
+    rules: dict[str, str | int] = {"queue-leader-locator": "balanced"}  # in a cluster no node has all the work
     if consumer_timeout_ms is not None:
         rules |= {"consumer-timeout": consumer_timeout_ms}
     return {
