@@ -9,6 +9,8 @@ STAMP := .run/setup.stamp
 SET_UP = "$$(deploy/setup/pick-python)" -m deploy.setup
 LOCKED = --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header
 COMPILE = $(BIN)/uv pip compile -q $(LOCKED) --extra jobs --extra gateway
+# Where a shell forbids it, each of the tests' hundreds of processes would compile every module again.
+unexport PYTHONDONTWRITEBYTECODE
 export PYTHON VENV YES BREAK KEEP POSTS RATE SECONDS REASON FIGURE
 
 .PHONY: help setup check test test-all-pythons proof dev demo rehearse release-check env up down ps logs lock dashboards clean test-rabbitmq4
@@ -33,7 +35,7 @@ check: $(STAMP) ## style, types, import rules, unit and contract tests: what to 
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -q -n 2 $(QUICK)
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal $(QUICK)
 
 test: $(STAMP) ## every test, real servers included; a quarter of an hour (ALREADY= leaves folders out)
 	$(BIN)/python -m pytest -q -n 4 --dist worksteal $(addprefix --ignore=,$(ALREADY))

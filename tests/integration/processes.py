@@ -1,5 +1,6 @@
 """Worker processes as people start them, and the doors through which tests look at them."""
 
+import contextlib
 import json
 import os
 import signal
@@ -10,6 +11,8 @@ import uuid
 from pathlib import Path
 
 import pika
+
+from tests.commands import unset
 
 ROOT = Path(__file__).parents[2]
 LONGEST_PAUSE_SECONDS = 0.25
@@ -26,11 +29,6 @@ def until(true, seconds=30, *, what="it did not happen", pause=0.05):
         time.sleep(pause)
         pause = min(1.2 * pause, LONGEST_PAUSE_SECONDS)
     return found
-
-
-def unset():
-    """The environment without what a shell may have set for a site of its own."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(("DUTIFUL_", "SITE_"))}
 
 
 class Worker:
@@ -71,10 +69,8 @@ class Worker:
 
     def kill(self):
         """All of its processes, at once and without a word."""
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            return
         self.process.wait()
 
 

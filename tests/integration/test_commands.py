@@ -2,15 +2,15 @@
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pika
 import pytest
-from processes import Queue, envelope, unset
+from processes import Queue, envelope
 
-DUTIFUL = Path(sys.executable).with_name("dutiful")
+from tests import commands
+from tests.commands import unset
+
 SITE = Path(__file__).parent / "worker_site"
 
 
@@ -19,10 +19,7 @@ def dutiful(tmp_path):
     defaults = {"DUTIFUL_STORE__URL": f"sqlite:///{tmp_path}/store.db", "PYTHONPATH": str(SITE)}
 
     def run(*arguments, **more):
-        command = [str(DUTIFUL), *arguments]
-        return subprocess.run(
-            command, env=unset() | defaults | more, capture_output=True, text=True, timeout=60, check=False
-        )
+        return commands.dutiful(*arguments, environment=unset() | defaults | more)
 
     return run
 

@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pika
 import pytest
-from processes import ROOT, SHOP, Queue, envelope, unset, until
+from processes import ROOT, SHOP, Queue, envelope, until
+
+from tests import commands
+from tests.commands import unset
 
 DUTIFUL = Path(sys.executable).with_name("dutiful")
 PROOF = bool(os.environ.get("PROOF"))
@@ -27,15 +30,20 @@ def worker(start_worker):
 
 
 @pytest.fixture
-def command(environment, tmp_path):
-    """Start it: command("list", "--json")."""
+def told(environment):
+    return unset() | {"COLUMNS": "200", "PYTHONPATH": f"{ROOT}:{SHOP}"} | environment
+
+
+@pytest.fixture
+def command(told, tmp_path):
+    """Start it, to be killed or frozen: command("list")."""
     started = []
 
     def start(*arguments):
         process = subprocess.Popen(
             [str(DUTIFUL), "dead-letters", *arguments, "--package", "shop"],
             cwd=tmp_path,
-            env=unset() | {"COLUMNS": "200", "PYTHONPATH": f"{ROOT}:{SHOP}"} | environment,
+            env=told,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -51,14 +59,14 @@ def command(environment, tmp_path):
 
 
 @pytest.fixture
-def dutiful(command):
+def dutiful(told, tmp_path):
     """Run it to its end: the exit status, what it wrote, and what it said."""
 
     def run(*arguments):
-        process = command(*arguments)
-        written, said = process.communicate(timeout=100)
-        assert "Traceback" not in said, said
-        return process.returncode, written, said
+        words = ("dead-letters", *arguments, "--package", "shop")
+        done = commands.dutiful(*words, environment=told, folder=tmp_path, timeout=100)
+        assert "Traceback" not in done.stderr, done.stderr
+        return done.returncode, done.stdout, done.stderr
 
     return run
 

@@ -3,13 +3,13 @@
 import json
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 import pytest
-from processes import ROOT, unset, until
+from processes import ROOT, until
 
+from tests.commands import dutiful, unset
 from workers.doctor import rabbitmq as broker_checks
 from workers.doctor import rights, store
 from workers.doctor.clocks import broker_clock
@@ -18,9 +18,6 @@ from workers.rabbitmq import DutifulBroker
 from workers.store.engine import create_store_engine
 from workers.store.identity import identity_of
 from workers.store.migrate import migrate
-
-DUTIFUL = Path(sys.executable).with_name("dutiful")
-
 
 JOBS = """
 from workers import actor
@@ -62,16 +59,9 @@ def run(told, tmp_path):
     """Run a command as an operator types it: the exit status, and what it wrote."""
 
     def run(command, **more):
-        words = shlex.split(command)
-        done = subprocess.run(
-            [str(DUTIFUL) if words[0] == "dutiful" else words[0], *words[1:]],
-            cwd=tmp_path,
-            env=told | more,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        program, *words = shlex.split(command)
+        assert program == "dutiful"
+        done = dutiful(*words, environment=told | more, folder=tmp_path)
         assert "Traceback" not in done.stderr, done.stderr
         return done.returncode, done.stdout + done.stderr
 

@@ -1,7 +1,5 @@
 """A vhost remembers its store: a real RabbitMQ, two SQLite files."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pika
@@ -9,6 +7,7 @@ import pytest
 from processes import ROOT, Queue, Worker, envelope, until
 from sqlalchemy import select
 
+from tests.commands import dutiful
 from workers.errors import AnotherStore
 from workers.rabbitmq import DutifulBroker
 from workers.store import tables
@@ -17,7 +16,6 @@ from workers.store.identity import identity_of
 from workers.store.migrate import migrate
 
 SITE = Path(__file__).parent / "worker_site"
-DUTIFUL = Path(sys.executable).with_name("dutiful")
 
 
 @pytest.fixture
@@ -54,20 +52,13 @@ def start(rabbitmq, tmp_path):
 @pytest.fixture
 def adopt(rabbitmq, tmp_path):
     def run(address, *arguments):
-        return subprocess.run(
-            [str(DUTIFUL), "store", "adopt", "shop", *arguments],
-            cwd=tmp_path,
-            env={
-                "PATH": "/usr/bin:/bin",
-                "PYTHONPATH": f"{ROOT}:{SITE}",
-                "DUTIFUL_RABBITMQ__URL": rabbitmq,
-                "DUTIFUL_STORE__URL": address,
-            },
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        told = {
+            "PATH": "/usr/bin:/bin",
+            "PYTHONPATH": f"{ROOT}:{SITE}",
+            "DUTIFUL_RABBITMQ__URL": rabbitmq,
+            "DUTIFUL_STORE__URL": address,
+        }
+        return dutiful("store", "adopt", "shop", *arguments, environment=told, folder=tmp_path)
 
     return run
 

@@ -20,6 +20,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "faults"))
 from processes import ROOT, SHOP, Queue, until
 from proxy import Proxy
 
+from tests import commands
+
 UPGRADING = ROOT / "docs" / "upgrading.md"
 DUTIFUL = Path(sys.executable).with_name("dutiful")
 READY, SOON, LATER, DEAD = 200, 40, 50, 10
@@ -60,13 +62,14 @@ class Migrate:
     """`dutiful queues migrate`, as it is typed."""
 
     def __init__(self, environment, folder):
-        self.environment, self.folder, self.started = environment, folder, []
+        told = {"PATH": "/usr/bin:/bin", "COLUMNS": "200", "PYTHONPATH": f"{ROOT}:{SHOP}"}
+        self.environment, self.folder, self.started = told | environment, folder, []
 
     def start(self, source, *arguments):
         process = subprocess.Popen(
             [str(DUTIFUL), "queues", "migrate", "shop", "--from", source, *arguments],
             cwd=self.folder,
-            env={"PATH": "/usr/bin:/bin", "COLUMNS": "200", "PYTHONPATH": f"{ROOT}:{SHOP}"} | self.environment,
+            env=self.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -76,10 +79,10 @@ class Migrate:
 
     def __call__(self, source, *arguments):
         """Run it to its end: the exit status, the counts by queue, and what it wrote for people."""
-        process = self.start(source, "--json", *arguments)
-        written, said = process.communicate(timeout=60)
-        assert "Traceback" not in said, said
-        return process.returncode, {each["source"]: each for each in json.loads(written or "[]")}, said
+        words = ("queues", "migrate", "shop", "--from", source, "--json", *arguments)
+        done = commands.dutiful(*words, environment=self.environment, folder=self.folder)
+        assert "Traceback" not in done.stderr, done.stderr
+        return done.returncode, {each["source"]: each for each in json.loads(done.stdout or "[]")}, done.stderr
 
 
 @pytest.fixture

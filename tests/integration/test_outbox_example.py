@@ -10,14 +10,15 @@ from pathlib import Path
 
 import httpx
 import pytest
-from processes import ROOT, Worker, unset, until
+from processes import ROOT, Worker, until
 from sqlalchemy import create_engine, text
 
 from deploy.local import ports
+from tests import commands
+from tests.commands import unset
 
 PAGE = (ROOT / "docs/outbox.md").read_text()
 FILES = re.findall(r"^```python title=(\S+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-DUTIFUL = Path(sys.executable).with_name("dutiful")
 # Places orders as clients do, and is killed without a word right after the last answer.
 CLIENT = """
 import os, signal, sys
@@ -57,7 +58,7 @@ def shop(request, site, postgres, rabbitmq, tmp_path):
         return subprocess.run(command, cwd=site, env=unset() | environment, capture_output=True, text=True, check=False)
 
     def dutiful(*arguments):
-        done = run(str(DUTIFUL), *arguments)
+        done = commands.dutiful(*arguments, environment=unset() | environment, folder=site)
         assert done.returncode == 0, done.stderr
         return done.stdout
 

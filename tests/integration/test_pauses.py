@@ -1,7 +1,6 @@
 """What is paused begins on no worker, and is neither lost nor charged, until it is resumed or its time is over."""
 
 import os
-import subprocess
 import sys
 import time
 from datetime import timedelta
@@ -13,12 +12,13 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from processes import ROOT, SHOP, envelope, until
 
+from tests import commands
+from tests.commands import unset
 from workers.clock import utcnow
 from workers.store import pauses
 from workers.store.engine import begin, create_store_engine
 from workers.store.migrate import migrate
 
-DUTIFUL = Path(sys.executable).with_name("dutiful")
 OBEYED_SECONDS = 2
 PROOF = bool(os.environ.get("PROOF"))
 WAITING = 100_000 if PROOF else 500
@@ -56,11 +56,7 @@ def consumers(url):
 
 
 def dutiful(environment, *words):
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("DUTIFUL_", "SITE_"))}
-    path = {"PYTHONPATH": f"{SHOP}:{ROOT}"}
-    found = subprocess.run(
-        [str(DUTIFUL), *words], env=kept | environment | path, capture_output=True, text=True, timeout=60, check=False
-    )
+    found = commands.dutiful(*words, environment=unset() | environment | {"PYTHONPATH": f"{SHOP}:{ROOT}"})
     assert found.returncode == 0, found.stderr
     return found.stdout
 

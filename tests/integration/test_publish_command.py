@@ -1,15 +1,12 @@
 """`dutiful publish` on a real RabbitMQ."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import pika
 import pytest
-from processes import ROOT, Queue, unset, until
+from processes import ROOT, Queue, until
 
-DUTIFUL = Path(sys.executable).with_name("dutiful")
+from tests.commands import dutiful, unset
 
 
 @pytest.fixture
@@ -17,9 +14,8 @@ def publish(environment):
     """publish("content.import_feed", "--arg", "source=x", stdin="…"): how it ended."""
 
     def run(*words, stdin="", **more):
-        kept = unset() | environment | {"PYTHONPATH": str(ROOT)} | more
-        command = [str(DUTIFUL), "publish", *words]
-        return subprocess.run(command, env=kept, input=stdin, capture_output=True, text=True, timeout=60, check=False)
+        told = unset() | environment | {"PYTHONPATH": str(ROOT)} | more
+        return dutiful("publish", *words, environment=told, stdin=stdin)
 
     return run
 

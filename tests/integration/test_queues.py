@@ -1,15 +1,12 @@
 """`dutiful queues list` and `verify` on a real RabbitMQ, as an operator types them."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import pika
 import pytest
 from processes import ROOT, SHOP, envelope, until
 
-DUTIFUL = Path(sys.executable).with_name("dutiful")
+from tests import commands
 
 
 @pytest.fixture
@@ -34,22 +31,14 @@ def dutiful(rabbitmq, tmp_path):
     """Run `dutiful queues VERB`: the exit status, and what it wrote."""
 
     def run(verb, *arguments, **environment):
-        done = subprocess.run(
-            [str(DUTIFUL), "queues", verb, "shop", *arguments],
-            cwd=tmp_path,
-            env={
-                "PATH": "/usr/bin:/bin",
-                "COLUMNS": "200",
-                "PYTHONPATH": f"{ROOT}:{SHOP}",
-                "DUTIFUL_RABBITMQ__URL": rabbitmq,
-                "DUTIFUL_STORE__URL": f"sqlite:///{tmp_path}/store.db",
-            }
-            | environment,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        told = {
+            "PATH": "/usr/bin:/bin",
+            "COLUMNS": "200",
+            "PYTHONPATH": f"{ROOT}:{SHOP}",
+            "DUTIFUL_RABBITMQ__URL": rabbitmq,
+            "DUTIFUL_STORE__URL": f"sqlite:///{tmp_path}/store.db",
+        }
+        done = commands.dutiful("queues", verb, "shop", *arguments, environment=told | environment, folder=tmp_path)
         assert "Traceback" not in done.stderr, done.stderr
         return done.returncode, done.stdout + done.stderr
 

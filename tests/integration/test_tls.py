@@ -1,16 +1,14 @@
 """TLS to RabbitMQ and to PostgreSQL with a private authority: who isn't the right one hears nothing."""
 
-import subprocess
-import sys
 from datetime import timedelta
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 from authority import DAY, Authority, Door, PostgresDoor
-from processes import ROOT, SHOP, envelope, unset, until
+from processes import ROOT, SHOP, envelope, until
 from sqlalchemy import make_url, select
 
+from tests.commands import dutiful, unset
 from workers.dead_queue import DeadQueue
 from workers.doctor import rabbitmq as broker_checks
 from workers.doctor import store as store_checks
@@ -24,8 +22,6 @@ from workers.settings import Settings
 from workers.store.engine import begin, create_store_engine
 from workers.store.identity import identity_of
 from workers.store.migrate import migrate
-
-DUTIFUL = Path(sys.executable).with_name("dutiful")
 
 
 @pytest.fixture(scope="module")
@@ -101,15 +97,7 @@ def test_a_worker_and_every_command_go_through_tls_to_both(
     }
     for words in (("store", "migrate", "actors"), ("queues", "declare", "shop"), ("queues", "verify", "shop")):
         environment = unset() | told | {"PYTHONPATH": f"{SHOP}:{ROOT}"}
-        done = subprocess.run(
-            [str(DUTIFUL), *words],
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        done = dutiful(*words, environment=environment, folder=tmp_path)
         assert done.returncode == 0, done.stdout + done.stderr
     worker = start_worker("-p", "1", "-t", "2", **told)
     worker.wait_until_ready()

@@ -1,22 +1,20 @@
 """Each user of RabbitMQ can do its job and nothing else: a real RabbitMQ, a real worker, `dutiful` as typed."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
 import pika
 import pytest
-from processes import ROOT, SHOP, Queue, envelope, unset, until
+from processes import ROOT, SHOP, Queue, envelope, until
 
+from tests import commands
+from tests.commands import unset
 from workers.doctor.rights import permissions
 from workers.management import Management, ManagementUnavailable
 from workers.rabbitmq import DutifulBroker
 from workers.users import ROLES, definitions, user
 
-DUTIFUL = Path(sys.executable).with_name("dutiful")
 REFUSED = "ACCESS_REFUSED"
 
 
@@ -37,15 +35,9 @@ def users(rabbitmq, vhost, management, broker_addresses):
         "DUTIFUL_RABBITMQ__MANAGEMENT_URL": f"http://{there.username}:{there.password}@{pages.netloc}",
     }
     for _ in range(2):
-        said = subprocess.run(
-            [str(DUTIFUL), "users", "declare", "shop"],
-            env=unset() | passwords | told,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=True,
-        ).stdout
-        assert said.splitlines() == [f"{user(vhost, role)}: declared" for role in ROLES]
+        done = commands.dutiful("users", "declare", "shop", environment=unset() | passwords | told)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.splitlines() == [f"{user(vhost, role)}: declared" for role in ROLES]
     yield {role: f"amqp://{user(vhost, role)}:{role}-secret@{there.hostname}:{there.port}/{vhost}" for role in ROLES}
     for role in ROLES:
         management.delete(f"/api/users/{user(vhost, role)}").raise_for_status()
@@ -71,16 +63,7 @@ def dutiful(environment, users, management, tmp_path):
             "DUTIFUL_RABBITMQ__URL": users[role],
             "DUTIFUL_RABBITMQ__MANAGEMENT_URL": str(management.base_url),
         }
-        command = [str(DUTIFUL), *words]
-        done = subprocess.run(
-            command,
-            cwd=tmp_path,
-            env=unset() | environment | told,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        done = commands.dutiful(*words, environment=unset() | environment | told, folder=tmp_path)
         assert done.returncode == status, done.stdout + done.stderr
         return done.stdout or done.stderr
 

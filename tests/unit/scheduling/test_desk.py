@@ -1,9 +1,6 @@
 """Operators see where a schedule stands, and have it run, wait, or make up for what was left out."""
 
 import json
-import os
-import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,9 +11,10 @@ from scheduling import desk
 from scheduling.cron import Cron, ScheduleError
 from scheduling.every import Every
 from scheduling.ticks import TickEngine
+from tests import commands
+from tests.commands import unset
 from workers.store import audit, tables
 
-DUTIFUL = Path(sys.executable).with_name("dutiful")
 ROOT = Path(__file__).parents[3]
 MINUTE = timedelta(minutes=1)
 MINUTELY = Cron("* * * * *")
@@ -161,18 +159,10 @@ def dutiful(tmp_path):
         "def sweep(): ...\n"
         "TIMETABLE = (Schedule('sweep', sweep, Cron('30 2 * * *', 'Europe/Berlin'), owner='x'),)\n"
     )
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("DUTIFUL_", "SITE_"))}
     defaults = {"DUTIFUL_STORE__URL": f"sqlite:///{tmp_path}/store.db", "DUTIFUL_RABBITMQ__URL": "memory://"}
 
     def run(*words):
-        return subprocess.run(
-            [str(DUTIFUL), *words],
-            env=kept | defaults | {"PYTHONPATH": f"{tmp_path}:{ROOT}"},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        return commands.dutiful(*words, environment=unset() | defaults | {"PYTHONPATH": f"{tmp_path}:{ROOT}"})
 
     return run
 

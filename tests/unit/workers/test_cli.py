@@ -1,19 +1,20 @@
 """`dutiful` as operators type it: what it answers, what it refuses, and with which exit status."""
 
+import itertools
 import json
-import os
 import sqlite3
 import subprocess
 import sys
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import typer
 from typer.testing import CliRunner
 
+from tests import commands
+from tests.commands import unset
 from workers.cli import app
 
-DUTIFUL = Path(sys.executable).with_name("dutiful")
 NO_BROKER = "amqp://guest:guest@127.0.0.1:1/dutiful"
 
 
@@ -21,12 +22,9 @@ NO_BROKER = "amqp://guest:guest@127.0.0.1:1/dutiful"
 def dutiful(tmp_path):
     """Run the command in a process of its own, with an empty store and no broker: dutiful("actors", "list")."""
     defaults = {"DUTIFUL_STORE__URL": f"sqlite:///{tmp_path}/store.db", "DUTIFUL_RABBITMQ__URL": NO_BROKER}
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("DUTIFUL_", "SITE_"))}
 
     def run(*arguments, **more):
-        command = [str(DUTIFUL), *arguments]
-        environment = kept | {"PYTHONPATH": str(tmp_path)} | defaults | more
-        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+        return commands.dutiful(*arguments, environment=unset() | {"PYTHONPATH": str(tmp_path)} | defaults | more)
 
     return run
 
@@ -47,14 +45,14 @@ def test_only_what_a_command_uses_is_loaded(asked, tmp_path):
     assert heavy & set(said.stdout.split()) == set()
 
 
-def commands(group, *above):
+def every_command(group, *above):
     """Every command and group, as the words that people type."""
     yield above
     for name, command in getattr(group, "commands", {}).items():
-        yield from commands(command, *above, name)
+        yield from every_command(command, *above, name)
 
 
-@pytest.mark.parametrize("words", list(commands(typer.main.get_command(app))), ids=" ".join)
+@pytest.mark.parametrize("words", list(every_command(typer.main.get_command(app))), ids=" ".join)
 def test_every_command_explains_itself(words):
     answer = CliRunner().invoke(app, [*words, "--help"])
 
@@ -135,15 +133,19 @@ def test_a_package_that_is_not_there_is_named(dutiful):
         assert "actorz" in the_line(answer)
 
 
-@pytest.mark.parametrize("verb", ["list", "declare"])
-@pytest.mark.parametrize("url", [NO_BROKER, "amqp://guest:guest@host.invalid:5672/dutiful"])
-def test_a_broker_that_is_away_is_one_clear_line(dutiful, verb, url):
-    answer = dutiful("queues", verb, DUTIFUL_RABBITMQ__URL=url)
+@pytest.mark.long
+def test_a_broker_that_is_away_is_one_clear_line(dutiful):
+    verbs, urls = ("list", "declare"), (NO_BROKER, "amqp://guest:guest@host.invalid:5672/dutiful")
+    asked = list(itertools.product(verbs, urls))
+    with ThreadPoolExecutor() as pool:  # each waits for an answer until its time is over: all of them at once
+        answers = list(pool.map(lambda one: dutiful("queues", one[0], DUTIFUL_RABBITMQ__URL=one[1]), asked))
 
-    assert answer.returncode == 1
-    assert answer.stdout == ""
-    assert the_line(answer).startswith("dutiful: RabbitMQ can't be reached; expected a broker at DUTIFUL_RABBITMQ__URL")
-    assert the_line(answer).endswith("safe to try again: yes")
+    for answer in answers:
+        line = the_line(answer)
+        assert answer.returncode == 1
+        assert answer.stdout == ""
+        assert line.startswith("dutiful: RabbitMQ can't be reached; expected a broker at DUTIFUL_RABBITMQ__URL")
+        assert line.endswith("safe to try again: yes")
 
 
 def test_a_broker_in_memory_has_no_queues_to_show(dutiful):

@@ -1,32 +1,19 @@
 """`dutiful doctor` as operators type it, where there is nothing to look at yet."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
-DUTIFUL = Path(sys.executable).with_name("dutiful")
+from tests.commands import dutiful, unset
 
 
 @pytest.fixture
 def doctor(tmp_path):
     """Run it without a broker: the exit status, and its lines."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("DUTIFUL_", "SITE_"))}
     told = {"PYTHONPATH": str(tmp_path), "DUTIFUL_RABBITMQ__URL": "memory://"}
 
     def run(*words, **more):
-        done = subprocess.run(
-            [str(DUTIFUL), "doctor", *words, "--json"],
-            cwd=tmp_path,
-            env=kept | told | more,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        done = dutiful("doctor", *words, "--json", environment=unset() | told | more, folder=tmp_path)
         assert "Traceback" not in done.stderr, done.stderr
         return done.returncode, json.loads(done.stdout)
 
