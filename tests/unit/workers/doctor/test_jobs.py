@@ -33,6 +33,7 @@ def plain():
 def timetable(tmp_path, monkeypatch):
     """Write a package with a timetable, and look at it: timetable("TIMETABLE = ...")."""
     monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # a file written twice in a second would be read once
     (tmp_path / "plan").mkdir()
     (tmp_path / "plan" / "__init__.py").touch()
     begin = "from actors import sitemap\nfrom scheduling.cron import Cron\nfrom scheduling.schedule import Schedule\n"
