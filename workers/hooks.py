@@ -11,6 +11,7 @@ from dramatiq.middleware import MiddlewareError, SkipMessage
 from workers.delivery import Delivery, Outcome
 from workers.errors import DutifulError, HookFailed
 
+_ABOUT_A_JOB: Final = frozenset({"process_message", "skip_message"})
 _HOOK_PAUSE: Final = timedelta(seconds=5)
 _FAILED: Final = "%s failed %s message %s, which is handed back"
 
@@ -75,13 +76,19 @@ class HookedBroker(Broker):
 
     def emit_before(self, signal: str, *args: Any, **kwargs: Any) -> None:
         """Run the `before` hooks, outermost first."""
+        if signal == "process_message":
+            self._before_job(args[0])
+        else:
+            self.emit_other_before(signal, *args, **kwargs)
+
+    def emit_other_before(self, signal: str, *args: Any, **kwargs: Any) -> None:
+        """The same for all but attempts: a worker boots, a queue is declared, a message is sent."""
         if signal == "worker_boot":
             self._found, self.is_stopping = {}, False
-        if signal != "process_message":
-            if self._hooks(f"before_{signal}"):
-                super().emit_before(signal, *args, **kwargs)
-            return
-        delivery: Delivery = args[0]
+        if self._hooks(f"before_{signal}"):
+            super().emit_before(signal, *args, **kwargs)
+
+    def _before_job(self, delivery: Delivery) -> None:
         delivery.began = time.monotonic()
         if delivery.is_stale:
             raise SkipMessage("the channel that delivered it is gone")
@@ -100,14 +107,20 @@ class HookedBroker(Broker):
 
     def emit_after(self, signal: str, *args: Any, **kwargs: Any) -> None:
         """Run the `after` hooks, innermost first; a delivery is settled when all of them have ended well."""
-        if signal not in {"process_message", "skip_message"}:
-            for middleware, hook in reversed(self._hooks(f"after_{signal}")):
-                try:
-                    hook(self, *args, **kwargs)
-                except Exception:
-                    self.logger.critical("Unexpected failure in after_%s of %r.", signal, middleware, exc_info=True)
-            return
-        delivery: Delivery = args[0]
+        if signal in _ABOUT_A_JOB:
+            self._after_job(signal, *args, **kwargs)
+        else:
+            self.emit_other_after(signal, *args, **kwargs)
+
+    def emit_other_after(self, signal: str, *args: Any, **kwargs: Any) -> None:
+        """The same for all but attempts; an error is logged, and the next hook runs."""
+        for middleware, hook in reversed(self._hooks(f"after_{signal}")):
+            try:
+                hook(self, *args, **kwargs)
+            except Exception:
+                self.logger.critical("Unexpected failure in after_%s of %r.", signal, middleware, exc_info=True)
+
+    def _after_job(self, signal: str, delivery: Delivery, **ended: Any) -> None:
         if delivery.finished:
             # An interrupt arrived while these hooks ran. What they did stays; the message is handed back.
             delivery.settled = False
@@ -117,7 +130,7 @@ class HookedBroker(Broker):
         delivery.settled = delivery.begun  # else no hook has seen it: it goes back as it came
         for middleware, hook in reversed(self._hooks(f"after_{signal}")):
             try:
-                hook(self, *args, **kwargs)
+                hook(self, delivery, **ended)
             except Exception as error:
                 delivery.settled = False
                 self.logger.critical(_FAILED, type(middleware).__name__, "after", delivery.message_id, exc_info=True)

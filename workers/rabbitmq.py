@@ -132,7 +132,7 @@ class DutifulBroker(Parking, RabbitmqBroker):
 
     # A worker's life
 
-    def emit_before(self, signal: str, *args: Any, **kwargs: Any) -> None:
+    def emit_other_before(self, signal: str, *args: Any, **kwargs: Any) -> None:
         """Before a worker boots, make sure that its queues can be used; before it stops, fetch no more."""
         if signal == "worker_boot":
             self._worker, self._threads = args[0], args[0].worker_threads
@@ -141,13 +141,13 @@ class DutifulBroker(Parking, RabbitmqBroker):
             self.is_stopping = True
             self.intake.stop()
             self.hand_back_what_waits()
-        super().emit_before(signal, *args, **kwargs)
+        super().emit_other_before(signal, *args, **kwargs)
         if signal == "worker_boot":
             self._refuse_a_broker_that_cannot_work(args[0])  # now that the store has said who it is
 
-    def emit_after(self, signal: str, *args: Any, **kwargs: Any) -> None:
+    def emit_other_after(self, signal: str, *args: Any, **kwargs: Any) -> None:
         """After a worker process has begun, look for garbage less often there."""
-        super().emit_after(signal, *args, **kwargs)
+        super().emit_other_after(signal, *args, **kwargs)
         if signal == "process_boot":
             collect_less_often()
 
@@ -162,7 +162,8 @@ class DutifulBroker(Parking, RabbitmqBroker):
             self.logger.warning("RabbitMQ can't be reached yet: %s", error)  # the consumers go on trying
         except ConfigurationError as error:
             self.logger.critical("RabbitMQ can't be used: %s", error)
-            super().emit_before("worker_shutdown", worker)  # the hooks end what they began: it would keep the process
+            # The hooks end what they began: it would keep the process.
+            super().emit_other_before("worker_shutdown", worker)
             self.emit_after("worker_shutdown", worker)
             status = _EXIT_ANOTHER_STORE if isinstance(error, AnotherStore) else _EXIT_UNUSABLE
             raise SystemExit(status) from None  # trying again would never help
