@@ -8,7 +8,7 @@ Import it late, as workers.metrics.
 
 import threading
 import time
-from collections import Counter, deque
+from collections import defaultdict, deque
 from typing import Any, Final, get_args
 
 from workers import metrics
@@ -70,16 +70,17 @@ class JobCounters:
             metrics.jobs_deferred.labels(*self._job, why)
         for reason in set(get_args(Reason)) - _NOT_COUNTED:
             metrics.jobs_dead_lettered.labels(*self._job, reason)
-        self._moves: deque[tuple[int, float | None]] = deque()
+        self._begun: deque[float | None] = deque()
+        self._left: deque[None] = deque()
         self._ends: deque[_End] = deque()
 
     def began(self, waited: float | None) -> None:
         """An attempt begins; `waited` seconds since it was sent, where it is the first."""
-        self._moves.append((1, waited))
+        self._begun.append(waited)
 
     def left(self) -> None:
         """It runs no longer."""
-        self._moves.append((-1, None))
+        self._left.append(None)
 
     def ended(self, delivery: Delivery, outcome: Outcome, total: float) -> None:
         """How it ended is on record, `total` seconds since it was sent."""
@@ -87,24 +88,29 @@ class JobCounters:
 
     def add_up(self) -> None:
         """Show what was noted. By one thread at a time."""
-        moves = taken(self._moves)
-        if running := sum(change for change, _ in moves):
+        left, begun = taken(self._left), taken(self._begun)  # in this order: whoever has left has begun
+        if running := len(begun) - len(left):
             self._running.inc(running)
-        self._wait.observe_many([waited for _, waited in moves if waited is not None])
-        ends = taken(self._ends)
-        ran = [each for each in ends if each[0].verdict in _ATTEMPTS]
-        finished = [each for each in ends if each[0].verdict in _FINISHED]
-        self._duration.observe_many([took for _, took, _, _, _ in ran])
-        self._calls.observe_many([calls for _, _, _, _, calls in ran])
-        self._total.observe_many([total for _, _, total, _, _ in finished])
-        self._needed.observe_many([tries for outcome, _, _, tries, _ in finished if outcome.verdict in _ATTEMPTS])
-        for verdict, count in Counter(outcome.verdict for outcome, *_ in ends).items():
-            if verdict in _ATTEMPTS:
-                self._attempts[_ATTEMPTS[verdict]].inc(count)
-            if verdict in _FINISHED:
-                self._finished[verdict].inc(count)
-        for outcome, *_ in ends:
-            if outcome.verdict != "succeeded":
+        self._wait.observe_many([waited for waited in begun if waited is not None])
+        ended = defaultdict[str, list[_End]](list)
+        for each in taken(self._ends):
+            ended[each[0].verdict].append(each)
+        for verdict, ends in ended.items():
+            self._add_up_ends(verdict, ends)
+
+    def _add_up_ends(self, verdict: str, ends: list[_End]) -> None:
+        outcomes, took, total, tries, calls = zip(*ends, strict=True)
+        if verdict in _ATTEMPTS:
+            self._attempts[_ATTEMPTS[verdict]].inc(len(ends))
+            self._duration.observe_many(took)
+            self._calls.observe_many(calls)
+        if verdict in _FINISHED:
+            self._finished[verdict].inc(len(ends))
+            self._total.observe_many(total)
+        if verdict in _ATTEMPTS and verdict in _FINISHED:
+            self._needed.observe_many(tries)
+        if verdict != "succeeded":
+            for outcome in outcomes:
                 self._count_what_is_rare(outcome)
 
     def _count_what_is_rare(self, outcome: Outcome) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, Engine, func, select
 
@@ -43,22 +43,25 @@ def recent(engine: Engine) -> Recent:
     identity_of(engine)
     with outages("the store could not be asked"), begin(read_only(engine)) as connection:
         here = now(connection)
-        hour, lately = _ended(connection, HOUR), _ended(connection, LATELY)
+        ended = _ended(connection, here)
         ticks, holders = tables.ticks.c, tables.holders.c
         due = connection.scalar(select(func.min(ticks.due_at)).where(ticks.published_at.is_(None)))
         alive = select(func.count()).select_from(tables.holders).where(holders.expires_at > here)
         return Recent(
-            ended=sum(hour.values()),
-            dead=hour.get("dead", 0),
-            ended_lately=sum(lately.values()),
-            dead_lately=lately.get("dead", 0),
+            ended=sum(hour for hour, _ in ended.values()),
+            dead=ended.get("dead", (0, 0))[0],
+            ended_lately=sum(lately for _, lately in ended.values()),
+            dead_lately=ended.get("dead", (0, 0))[1],
             oldest_tick_seconds=max(0.0, (here - due).total_seconds()) if due else 0.0,
             processes=connection.scalar(alive) or 0,
         )
 
 
-def _ended(connection: Connection, within: timedelta) -> Mapping[str, int]:
+def _ended(connection: Connection, here: datetime) -> Mapping[str, tuple[int, int]]:
+    """How many are in each last state: of the last hour, and of those the last ten minutes; in one look at both."""
     keys = tables.keys.c
-    since = now(connection) - within
-    found = select(keys.state, func.count()).where(keys.state.in_(["done", "dead"]), keys.updated_at > since)
-    return {row.state: row[1] for row in connection.execute(found.group_by(keys.state))}
+    lately = func.count().filter(keys.updated_at > here - LATELY)
+    found = select(keys.state, func.count(), lately).where(
+        keys.state.in_(["done", "dead"]), keys.updated_at > here - HOUR
+    )
+    return {state: (hour, late) for state, hour, late in connection.execute(found.group_by(keys.state))}
