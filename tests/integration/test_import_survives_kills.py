@@ -100,12 +100,13 @@ class Site:
         return None
 
     def messages(self):
-        """How many messages are anywhere on the broker, by queue; RabbitMQ counts every five seconds."""
+        """What lies anywhere on the broker, by queue, and how that queue is; RabbitMQ counts every five seconds."""
         url = self.stack.environment["DUTIFUL_RABBITMQ__URL"]
         who = url.split("//")[1].split("@")[0].split(":")
         with httpx.Client(base_url=self.stack.url("rabbitmq", 15672), auth=(who[0], who[1]), timeout=30) as client:
             found = client.get("/api/queues/dutiful").raise_for_status().json()
-        return {queue["name"]: queue.get("messages", 0) for queue in found if queue.get("messages", 0)}
+        told = ("messages", "messages_ready", "state", "leader", "consumers", "message_bytes_dlx")
+        return {queue["name"]: [queue.get(each) for each in told] for queue in found if queue.get("messages")}
 
 
 @pytest.fixture

@@ -52,7 +52,13 @@ def start(root, *words, figure="wait p99: 2 s before, 1 s now", **steps):
     return subprocess.Popen(
         [sys.executable, "-m", "deploy.release", *told, *stand_ins, *words],
         cwd=CHECKOUT, env=identity, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        preexec_fn=hear_interrupts,  # noqa: PLW1509  it takes no lock that another thread could hold
     )  # fmt: skip
+
+
+def hear_interrupts():
+    """A shell that runs the tests in the background has made them deaf to Ctrl-C, and so what they start."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def check(root, *words, **more):
