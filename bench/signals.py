@@ -1,9 +1,9 @@
 """What do signals cost? The rate of empty jobs with all of them on, beside the same without any.
 
-python -m bench.signals [--jobs 20000] [--rounds 5]
+python -m bench.signals [--jobs 150000] [--rounds 3] [--read-seconds 10]
 
-On are metrics that somebody reads each second, health, logs, and Sentry with an address; then a line for each job that
-succeeded; then traces, of which one in a hundred is kept.
+On are metrics that somebody reads, as often as the Prometheus that comes with the project, health, logs, and Sentry
+with an address; then a line for each job that succeeded; then traces, of which one in a hundred is kept.
 """
 
 import argparse
@@ -29,16 +29,21 @@ CONTENDERS = [
 def main() -> None:
     """Run the contest."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--jobs", type=int, default=20_000)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--jobs", type=int, default=150_000)  # so that a drain lasts longer than a pause of the reader
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--read-seconds", type=float, default=10, help="the pause between two readings of the metrics")
     chosen = parser.parse_args()
-    hold(CONTENDERS, chosen.rounds, lambda stack, contender: measure(stack, contender, chosen.jobs), "jobs/s")
+
+    def run(stack: Stack, contender: Contender) -> float:
+        return measure(stack, contender, chosen.jobs, chosen.read_seconds)
+
+    hold(CONTENDERS, chosen.rounds, run, "jobs/s")
 
 
-def measure(stack: Stack, contender: Contender, jobs: int) -> float:
-    """Drain a queue while somebody reads the metrics each second."""
+def measure(stack: Stack, contender: Contender, jobs: int, pause: float) -> float:
+    """Drain a queue while somebody reads the metrics."""
     done = threading.Event()
-    reader = threading.Thread(target=read_metrics, args=(done,))
+    reader = threading.Thread(target=read_metrics, args=(done, pause))
     reader.start()
     try:
         return drain(stack, contender, jobs)
@@ -47,10 +52,10 @@ def measure(stack: Stack, contender: Contender, jobs: int) -> float:
         reader.join()
 
 
-def read_metrics(done: threading.Event) -> None:
+def read_metrics(done: threading.Event, pause: float) -> None:
     """Be Prometheus."""
     with httpx.Client(timeout=5) as client:
-        while not done.wait(1):
+        while not done.wait(pause):
             with suppress(httpx.TransportError):
                 client.get(f"http://127.0.0.1:{PORT}/metrics")
 
