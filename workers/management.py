@@ -4,9 +4,10 @@ import base64
 import json
 from datetime import datetime
 from email.utils import parsedate_to_datetime
+from http.client import HTTPException
 from ssl import SSLContext
 from typing import Any, Final
-from urllib.error import HTTPError, URLError
+from urllib.error import HTTPError
 from urllib.parse import quote, unquote, urlsplit
 from urllib.request import Request, urlopen
 
@@ -14,6 +15,7 @@ from workers.errors import DutifulError
 from workers.tls import complaint
 
 _SECONDS: Final = 10
+_FAILURES: Final = (OSError, HTTPException, ValueError)  # no answer; one that breaks off; one that is no JSON
 _IMPORT_SECONDS: Final = 60  # RabbitMQ makes users and rights one after the other
 
 
@@ -80,7 +82,7 @@ class Management:
         body = json.dumps(definitions).encode()
         try:
             self._ask("definitions", body, _IMPORT_SECONDS).close()
-        except (URLError, OSError, ValueError) as error:
+        except _FAILURES as error:
             raise ManagementUnavailable(
                 "RabbitMQ's users were not made",
                 expected="its address in DUTIFUL_RABBITMQ__MANAGEMENT_URL, with a user with the tag administrator",
@@ -91,13 +93,13 @@ class Management:
         with self._asked(path) as answer:
             try:
                 return json.load(answer)
-            except (OSError, ValueError) as error:
+            except _FAILURES as error:
                 raise self._unavailable(str(error)) from None
 
     def _asked(self, path: str) -> Any:
         try:
             return self._ask(path, None, _SECONDS)
-        except (URLError, OSError, ValueError) as error:
+        except _FAILURES as error:
             raise self._unavailable(_refusal(error)) from None
 
     def _ask(self, path: str, body: bytes | None, seconds: float) -> Any:

@@ -7,6 +7,7 @@ have restarted; what it counted between the last reading and the kill is not see
 import math
 import urllib.request
 from collections import defaultdict
+from http.client import HTTPException
 from typing import NamedTuple
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -35,7 +36,7 @@ class Figures:
         try:
             with urllib.request.urlopen(self.url, timeout=5) as answer:  # noqa: S310  our own worker's address
                 text = answer.read().decode()
-        except OSError:
+        except (OSError, HTTPException):  # the latter: it is killed while it answers
             return False
         for family in text_string_to_metric_families(text):
             if family.type in {"counter", "histogram"}:

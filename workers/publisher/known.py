@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Final, Self
 from urllib.error import HTTPError
@@ -87,7 +88,7 @@ class KnownContracts:
         try:
             with urlopen(request, timeout=timeout_seconds) as answer:  # noqa: S310
                 return cls(json.load(answer)["contracts"].values())
-        except (OSError, ValueError, KeyError, AttributeError) as error:
+        except (OSError, HTTPException, ValueError, KeyError, AttributeError) as error:
             if isinstance(error, HTTPError):
                 error.close()  # it is the answer too
             raise ConfigurationError(

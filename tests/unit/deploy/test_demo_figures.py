@@ -8,6 +8,8 @@ import pytest
 
 from deploy.demo.figures import Figures
 
+BROKEN_OFF = "# and it is killed"  # before it has sent all that it has promised
+
 
 @pytest.fixture
 def metrics():
@@ -21,6 +23,7 @@ def metrics():
             if text is None:
                 return
             self.send_response(200)
+            self.send_header("Content-Length", str(len(text) + (BROKEN_OFF in text)))
             self.end_headers()
             self.wfile.write(text.encode())
 
@@ -56,8 +59,9 @@ def test_a_worker_that_does_not_answer_changes_nothing(metrics):
     figures = Figures(url)
     texts.append(finished("succeeded", 3))
     figures.read()
-    texts.append(None)
-    assert not figures.read()
+    for answer in (None, BROKEN_OFF):
+        texts.append(answer)
+        assert not figures.read()
     texts.append(finished("succeeded", 5))
     figures.read()
     assert figures.count("dutiful_jobs_finished_total") == 5

@@ -1,6 +1,8 @@
 """What the doctor makes of what RabbitMQ and the clocks tell."""
 
 import re
+import socket
+import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -73,6 +75,31 @@ def test_clocks_that_differ_are_wrong_and_it_is_said_which_is_ahead():
     assert behind.what == "the clock of RabbitMQ is behind this host's"
     assert behind.mend.startswith("timedatectl set-ntp true")
     assert compared("RabbitMQ", NOW, NOW + timedelta(seconds=1))[0].verdict == "ok"
+
+
+@pytest.fixture
+def breaking_off():
+    """An address that promises more than it sends."""
+
+    def answer():
+        connection, _ = listening.accept()
+        with connection:
+            connection.recv(65_536)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n[")
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=answer)
+        thread.start()
+        yield f"127.0.0.1:{listening.getsockname()[1]}"
+        thread.join()
+
+
+def test_an_answer_that_breaks_off_is_no_answer(breaking_off):
+    (line,) = rabbitmq.disks(Management(f"http://{breaking_off}", vhost="x", user="u", password="p"))
+
+    assert line.verdict == "wrong"
+    assert line.what == "RabbitMQ's management API can't be read"
+    assert breaking_off in line.received
 
 
 def test_a_management_api_that_isn_t_known_or_is_away_is_no_ok(tmp_path):
