@@ -202,6 +202,7 @@ def test_a_job_that_outlives_a_reconnect_acknowledges_another_message(start, sho
     """test_worker_faults.py: test_a_job_that_outlives_a_reconnect_acknowledges_no_other_message."""
     worker = start("-p", "1", "-t", "2", site="stock", dramatiq_queue_prefetch="10")
     until(lambda: len(vhost.connections()) >= 2, what="it does not consume")
+    until(shop.exists, what="it has declared nothing")
     shop.publish(*(envelope("good", n=number) for number in range(3)), exchange="")
     until(lambda: len(worker.lines()) == 3)
     shop.publish(envelope("slow", n=10, seconds=12), exchange="")  # tag 4
@@ -260,6 +261,7 @@ def test_restarts_before_anything_is_done_make_dead_letters_on_quorum_queues(sta
 def restart_before_anything_is_done(start, shop):
     """The last of many workers; each of those before it was killed when it had fetched everything that was there."""
     worker = start("-p", "1", "-t", "1", site="stock", dramatiq_queue_prefetch="100")
+    until(shop.exists, what="it has declared nothing")
     shop.publish(*(envelope("gated", n=number) for number in range(JOBS)), exchange="")
     for _ in range(RESTARTS):
         until(lambda: shop.count() == 0, what="not everything was prefetched")
