@@ -27,8 +27,8 @@ ROOT = Path(__file__).parents[2]
 
 
 @contextmanager
-def in_time(seconds=4.5):
-    """The block ends within the deadlines of connecting and publishing, two seconds each."""
+def in_time(seconds=7):
+    """The block ends within the deadlines of connecting and publishing, two seconds each, and the machine's own."""
     began = time.monotonic()
     yield
     took = time.monotonic() - began

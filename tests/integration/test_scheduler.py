@@ -28,6 +28,7 @@ from workers.transport import topology
 PERIODIQ = Path(sys.executable).with_name("periodiq")
 ROOT = Path(__file__).parents[2]
 SITE = Path(__file__).parent / "scheduler_site"
+LONGEST_STOP_SECONDS = 10  # its container is killed after 15
 AN_HOUR_AGO = datetime.now(UTC) - timedelta(hours=1)
 
 
@@ -257,7 +258,7 @@ def test_a_scheduler_whose_rabbitmq_is_silent_stops_within_seconds(start, enviro
         scheduler.wait_for("tick_recorded")
         status, seconds = scheduler.stop()
     assert status == 0
-    assert seconds < 5
+    assert seconds < LONGEST_STOP_SECONDS
     assert [row.published_at for row in recorded(store)] == [None]
 
 
@@ -279,7 +280,7 @@ def test_a_scheduler_that_sleeps_stops_within_seconds(start, environment, signum
     scheduler.wait_for("scheduler_started")
     status, seconds = scheduler.stop(signum)
     assert status == 0
-    assert seconds < 5
+    assert seconds < LONGEST_STOP_SECONDS
 
 
 def test_a_scheduler_stops_also_as_the_first_process_of_a_container(start, environment):
@@ -294,7 +295,7 @@ def test_a_scheduler_stops_also_as_the_first_process_of_a_container(start, envir
     asked = time.monotonic()
     os.kill(first, signal.SIGTERM)
     assert scheduler.process.wait(timeout=20) == 0
-    assert time.monotonic() - asked < 5
+    assert time.monotonic() - asked < LONGEST_STOP_SECONDS
 
 
 def test_the_site_s_own_timetable_is_what_the_scheduler_runs(start, environment):

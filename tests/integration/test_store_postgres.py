@@ -116,7 +116,7 @@ def test_a_store_that_refuses_connections_is_unavailable_at_once():
     started = time.monotonic()
     with pytest.raises(StoreUnavailable, match="onnection") as caught, begin(engine):
         pass
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 10
     assert caught.value.safe_to_retry
 
 
