@@ -11,11 +11,11 @@ from pika import exceptions as amqp
 from workers.errors import BrokerUnreachable
 from workers.management import Management, ManagementUnavailable
 from workers.rabbitmq import DutifulBroker
+from workers.reaching import SECONDS
 from workers.tls import client_context
 from workers.transport import topology
-from workers.transport.refusal import distrusted
+from workers.transport.refusal import unreachable
 
-_SECONDS: Final = 6.0  # a person waits for it
 NOT_FOUND: Final = 404
 
 NO_MANAGEMENT: Final = (
@@ -169,15 +169,11 @@ def ask(broker: DutifulBroker, act: Callable[[Any, Callable[[Any], None]], None]
       BrokerUnreachable: there is no connection.
     """
     try:
-        return broker.publisher.ask(act, _SECONDS)
+        return broker.publisher.ask(act, SECONDS)
     except amqp.ChannelClosedByBroker:
         raise
     except (amqp.AMQPError, TimeoutError, OSError) as error:
-        raise distrusted(error) or BrokerUnreachable(
-            "RabbitMQ can't be reached",
-            expected="a broker at DUTIFUL_RABBITMQ__URL",
-            received=str(error) or repr(error),
-        ) from error
+        raise unreachable(error, ending="") from error
 
 
 def _look(queue: str, channel: Any, answer: Callable[[Any], None]) -> None:

@@ -10,7 +10,7 @@ import typer
 from workers.cli import pausing
 from workers.cli.migration import migrate_queues
 from workers.cli.output import Json, document, show
-from workers.cli.package import Package, broker_of, rabbitmq_of
+from workers.cli.package import Package, broker_of, connected_to
 from workers.cli.pausing import Reason, Until
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def list_queues(package: Package = "actors", as_json: Json = False) -> None:
     """Every queue of the actors: jobs ready, unacked and dead, consumers, and the age of the oldest ready job."""
     from workers.queues import holdings  # noqa: PLC0415
 
-    with rabbitmq_of(package) as broker:
+    with connected_to(package) as broker:
         found = holdings(broker, broker.get_declared_queues(), _management(broker))
     pauses, trouble = pausing.paused("queue")
     found.notes.extend([trouble] if trouble else [])
@@ -80,7 +80,7 @@ def resume_queue(name: str) -> None:
 @queues.command("declare")
 def declare_queues(package: Package = "actors") -> None:
     """Make every exchange and queue that the actors need. Doing it again changes nothing."""
-    with rabbitmq_of(package) as broker:
+    with connected_to(package) as broker:
         for name in sorted(broker.get_declared_queues()):
             broker.declare_queue(name, ensure=True)
             sys.stdout.write(f"{name}: declared\n")
@@ -91,7 +91,7 @@ def verify_queues(package: Package = "actors", as_json: Json = False) -> None:
     """Compare every exchange, queue and binding with what the actors need. Changes nothing. Exit status 1: wrong."""
     from workers.verification import verify  # noqa: PLC0415
 
-    with rabbitmq_of(package) as broker:
+    with connected_to(package) as broker:
         names = sorted(broker.get_declared_queues())
         findings = verify(broker, names, _management(broker))
     if as_json:
