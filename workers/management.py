@@ -14,6 +14,11 @@ from urllib.request import Request, urlopen
 from workers.errors import DutifulError
 from workers.tls import complaint
 
+# Lines for a shell, for those who say that it is missing.
+SET: Final = "export DUTIFUL_RABBITMQ__MANAGEMENT_URL=http://HOST:15672"
+CORRECT: Final = (
+    "# correct DUTIFUL_RABBITMQ__MANAGEMENT_URL, or let its user look: rabbitmqctl set_user_tags USER monitoring"
+)
 _SECONDS: Final = 10
 _FAILURES: Final = (OSError, HTTPException, ValueError)  # no answer; one that breaks off; one that is no JSON
 _IMPORT_SECONDS: Final = 60  # RabbitMQ makes users and rights one after the other

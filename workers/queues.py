@@ -1,7 +1,7 @@
 """What the queues of RabbitMQ hold, without taking a message out."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
@@ -180,12 +180,21 @@ def _look(queue: str, channel: Any, answer: Callable[[Any], None]) -> None:
     channel.queue_declare(queue, passive=True, callback=answer)
 
 
+def first_host(broker: DutifulBroker) -> Any:
+    """The parameters of the first address in DUTIFUL_RABBITMQ__URL: all have the same vhost and user."""
+    return broker.parameters[0] if isinstance(broker.parameters, list) else broker.parameters
+
+
+def vhost_of(broker: DutifulBroker) -> str:
+    """The vhost's name."""
+    return str(first_host(broker).virtual_host)
+
+
 def management_of(broker: DutifulBroker, url: str | None) -> Management | None:
     """The management API beside a broker, where its address is known."""
     if url is None:
         return None
-    hosts: Sequence[Any] = broker.parameters if isinstance(broker.parameters, list) else [broker.parameters]
-    who = hosts[0].credentials
+    who = first_host(broker).credentials
     user, password = getattr(who, "username", ""), getattr(who, "password", "")  # a certificate has neither
     context = client_context(broker.ca_path) if url.startswith("https:") else None
-    return Management(url, vhost=hosts[0].virtual_host, user=user, password=password, context=context)
+    return Management(url, vhost=vhost_of(broker), user=user, password=password, context=context)

@@ -9,6 +9,7 @@ from typing import Any, Final
 from workers import roles
 
 VHOST: Final = "dutiful"
+POLICY: Final = "dutiful"
 ROLES: Final = ("publisher", "worker", "operator", "metrics")
 _SALT_BYTES: Final = 4  # as RabbitMQ's own hashes have it
 
@@ -62,7 +63,7 @@ def definitions(
         "policies": [
             {
                 "vhost": vhost,
-                "name": "dutiful",
+                "name": POLICY,
                 "pattern": ".*",
                 "apply-to": "queues",
                 "definition": rules,

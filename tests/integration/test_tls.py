@@ -9,6 +9,7 @@ from processes import ROOT, SHOP, envelope, until
 from sqlalchemy import make_url, select
 
 from tests.commands import dutiful, unset
+from tests.shell import Shell
 from workers.dead_queue import DeadQueue
 from workers.doctor import rabbitmq as broker_checks
 from workers.doctor import store as store_checks
@@ -162,19 +163,24 @@ def sent(publisher, options):
         return None  # it waits a little longer after each time that it could not connect
 
 
-def test_the_authorities_of_the_system_do_not_make_up_for_ours(broker_door):
+def test_the_authorities_of_the_system_do_not_make_up_for_ours(broker_door, make_broker, authorities, tmp_path):
     broker = DutifulBroker(url=broker_door[1], middleware=[])
     (line,), _ = broker_checks.reached(broker, ["shop"])
     broker.close()
 
+    assert line.what == "RabbitMQ's certificate is refused, so nothing was sent"
     assert "unable to get local issuer certificate" in line.received
-    assert line.mend.startswith("export DUTIFUL_RABBITMQ__CA_PATH=")
+    shell = Shell({}, tmp_path)
+    shell.paste(line.mend, **{"/PATH/TO/ca.pem": str(authorities[0].file)})
+    trusting = make_broker(broker_door[1], shell.environment["DUTIFUL_RABBITMQ__CA_PATH"])
+    assert broker_checks.reached(trusting, ["shop"])[1]
 
 
 def test_amqps_to_a_port_without_tls_is_told(rabbitmq, make_broker):
     (line,), _ = broker_checks.reached(make_broker(rabbitmq.replace("amqp:", "amqps:")), ["shop"])
 
     assert line.received == "no TLS there"
+    assert line.mend == "# correct the port in DUTIFUL_RABBITMQ__URL: it is not the one for TLS"
 
 
 def test_the_store_tells_which_certificate_it_refuses_and_opens_when_it_is_mended(store_door, contexts, authorities):
@@ -190,6 +196,7 @@ def test_the_store_tells_which_certificate_it_refuses_and_opens_when_it_is_mende
         )
         (line,), _ = store_checks.schema(engine, ())
         assert line.what == "the store's certificate is refused"
+        assert line.mend == "export DUTIFUL_STORE__CA_PATH=/PATH/TO/ca.pem # or give the store a new certificate"
     door.context = contexts["right"][0]
     migrate(engine, None)
     assert identity_of(engine)

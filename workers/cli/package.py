@@ -1,15 +1,22 @@
 """The package of jobs that a command is about, and its broker."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
 from workers.errors import ConfigurationError
 
 Package = Annotated[str, typer.Argument(help="The package of jobs.")]
+_WITHOUT_A_PACKAGE: Final = re.compile(r"dutiful (queues declare|store adopt|store migrate|users declare)(?! \w)")
+
+
+def about(package: str, commands: str) -> str:
+    """The same commands about another package of jobs than the one that they take by themselves."""
+    return commands if package == "actors" else _WITHOUT_A_PACKAGE.sub(rf"\g<0> {package}", commands)
 
 
 def broker_of(package: str) -> Any:

@@ -10,7 +10,7 @@ import typer
 from workers.cli import pausing
 from workers.cli.migration import migrate_queues
 from workers.cli.output import Json, document, show
-from workers.cli.package import Package, broker_of, connected_to
+from workers.cli.package import Package, about, broker_of, connected_to
 from workers.cli.pausing import Reason, Until
 
 if TYPE_CHECKING:
@@ -97,20 +97,21 @@ def verify_queues(package: Package = "actors", as_json: Json = False) -> None:
     if as_json:
         document([asdict(each) for each in findings])
     else:
-        _tell(findings, names)
+        _tell(findings, names, package)
     if any(each.severity == "wrong" for each in findings):
         raise typer.Exit(1)
 
 
-def _tell(findings: "Sequence[Finding]", names: Sequence[str]) -> None:
+def _tell(findings: "Sequence[Finding]", names: Sequence[str], package: str) -> None:
     missing = [each.what for each in findings if each.received == "nothing"]
     if missing:
         more = f" and {len(missing) - 8} more" if len(missing) > 8 else ""  # noqa: PLR2004  what a person reads
-        sys.stdout.write(f"wrong: missing: {', '.join(missing[:8])}{more}\n  mend: dutiful queues declare\n")
+        mend = about(package, "dutiful queues declare")
+        sys.stdout.write(f"wrong: missing: {', '.join(missing[:8])}{more}\n  mend: {mend}\n")
     for each in findings:
         if each.received != "nothing":
             sys.stdout.write(f"{each.severity}: {each.what}: expected {each.expected}; received {each.received}\n")
-            sys.stdout.write(f"  mend: {each.mend}\n")
+            sys.stdout.write(f"  mend: {about(package, each.mend)}\n")
     if not any(each.severity == "wrong" for each in findings):
         sys.stdout.write(f"{', '.join(names)}: nothing wrong was found\n")
 

@@ -21,8 +21,7 @@ def declare_users(package: Package = "actors", *, consumer_timeout: Timeout = Fa
 
     Needs an administrator in DUTIFUL_RABBITMQ__MANAGEMENT_URL. Doing it again sets the same; nothing is deleted.
     """
-    from workers.doctor.rights import vhost  # noqa: PLC0415  only what a command uses is loaded
-    from workers.queues import management_of  # noqa: PLC0415
+    from workers.queues import management_of, vhost_of  # noqa: PLC0415  only what a command uses is loaded
     from workers.settings import settings  # noqa: PLC0415
     from workers.users import ROLES, definitions, password_hash, user  # noqa: PLC0415
 
@@ -44,7 +43,7 @@ def declare_users(package: Package = "actors", *, consumer_timeout: Timeout = Fa
             )
         facts = definitions(
             broker.get_declared_queues(),
-            vhost=vhost(broker),
+            vhost=vhost_of(broker),
             hashes={role: password_hash(password.get_secret_value()) for role, password in given.items()},
             consumer_timeout_ms=chosen.rabbitmq.consumer_timeout_seconds * 1000 if consumer_timeout else None,
         )

@@ -160,9 +160,14 @@ def test_a_broker_that_is_frozen_is_waited_for_no_longer_than_is_said(dutiful):
         def run(words):
             return dutiful(*words, **told, timeout=SECONDS + READS_AND_SAYS_SECONDS)
 
-        asked = [("queues", "list"), ("queues", "declare")]
-        answers = list(pool.map(run, asked))  # all at once: they wait
+        asked = [("queues", "list"), ("queues", "declare"), ("doctor",)]
+        *answers, doctor = list(pool.map(run, asked))  # all at once: they wait
 
+    assert (doctor.returncode, doctor.stderr) == (1, "")
+    assert (
+        f"RabbitMQ can't be reached; expected a broker at DUTIFUL_RABBITMQ__URL; received no answer in {SECONDS:.0f} s"
+        in (doctor.stdout)
+    )
     for answer in answers:
         assert answer.returncode == 1
         assert the_line(answer).startswith("dutiful: RabbitMQ can't be reached; expected a broker at DUTIFUL_RABBITMQ_")
