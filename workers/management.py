@@ -65,6 +65,10 @@ class Management:
         """What is known of each node: its room, and whether it has raised an alarm."""
         return list(self._read("nodes"))
 
+    def version(self) -> str:
+        """RabbitMQ's version."""
+        return str(self._read("overview").get("rabbitmq_version", ""))
+
     def time(self) -> datetime:
         """The time by the clock of RabbitMQ's host, to the second.
 

@@ -441,12 +441,13 @@ def test_a_policy_with_a_shorter_consumer_timeout_is_wrong_until_ours_says_more(
     version = tuple(map(int, lines["rabbitmq"][0]["what"].split()[1].split(".")[:2]))
     if version < (3, 12):
         assert status == 1
-        assert said.startswith("dutiful: RabbitMQ's users were not made; ")
-        assert "consumer-timeout" in said
+        assert said.startswith("dutiful: this RabbitMQ takes no consumer_timeout from a policy; nothing was made; ")
+        shell.paste("dutiful users declare clinic")
         assert not_ok(lines)["consumer_timeout"][0] == "unknown"
         return
 
     assert status == 0, said
+    shell.paste("dutiful users declare clinic")  # as with a new password: it takes nothing back
     until(lambda: "consumer_timeout" not in not_ok(examined()[1]))
     del shell.environment["DUTIFUL_RABBITMQ__CONSUMER_TIMEOUT_SECONDS"]
     status, lines = examined()

@@ -1,6 +1,5 @@
 """RabbitMQ is asked here whether it is the one that the workers need."""
 
-import re
 import shlex
 from collections.abc import Callable, Iterable
 from datetime import timedelta
@@ -16,12 +15,12 @@ from workers.reaching import reach
 from workers.tls import NO_TLS
 from workers.transport import topology
 from workers.transport.refusal import UNTRUSTED
-from workers.users import POLICY
+from workers.users import POLICY, takes_consumer_timeout
+from workers.users import release as numbers
 from workers.verification import BEYOND, Finding, clearing, verify
 
 OLDEST: Final = (3, 10)
 _POLICY: Final = "consumer-timeout"
-_TELLS: Final = (3, 12)  # from here on a policy may state it
 _TELL: Final = "dutiful users declare --consumer-timeout"
 _LOOK: Final = "rabbitmqctl eval 'application:get_env(rabbit, consumer_timeout).'"
 
@@ -57,7 +56,7 @@ def _let_in(broker: DutifulBroker, queues: Iterable[str], error: DutifulError) -
 
 def release(version: str) -> list[Line]:
     """Whether this release of RabbitMQ can keep what the workers need."""
-    if _number(version) >= OLDEST:
+    if numbers(version) >= OLDEST:
         return ok("rabbitmq", f"RabbitMQ {version} answers")
     return [
         wrong(
@@ -68,10 +67,6 @@ def release(version: str) -> list[Line]:
             mend="# upgrade RabbitMQ: docs/running.md says how",
         )
     ]
-
-
-def _number(version: str) -> tuple[int, ...]:
-    return tuple(map(int, re.findall(r"\d+", version)[:2]))
 
 
 def vhost_lines(
@@ -149,9 +144,8 @@ def consumer_timeout(
         ]
     if policies and len(policies) == len(known):
         return ok(check, f"{min(policies.values())} ms, from a policy")
-    can_tell = _number(version) >= _TELLS
     what = f"RabbitMQ does not tell its setting; {milliseconds} ms or more is needed"
-    return unknown(check, what, mend=f"{_TELL} # or look: {_LOOK}" if can_tell else _LOOK)
+    return unknown(check, what, mend=f"{_TELL} # or look: {_LOOK}" if takes_consumer_timeout(version) else _LOOK)
 
 
 def disks(management: Management | None) -> list[Line]:
