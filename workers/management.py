@@ -17,7 +17,8 @@ from workers.tls import complaint
 # Lines for a shell, for those who say that it is missing.
 SET: Final = "export DUTIFUL_RABBITMQ__MANAGEMENT_URL=http://HOST:15672"
 CORRECT: Final = (
-    "# correct DUTIFUL_RABBITMQ__MANAGEMENT_URL, or let its user look: rabbitmqctl set_user_tags USER monitoring"
+    "# correct DUTIFUL_RABBITMQ__MANAGEMENT_URL, or DUTIFUL_RABBITMQ__CA_PATH; or, to let its user look: "
+    "rabbitmqctl set_user_tags USER monitoring"
 )
 _SECONDS: Final = 10
 _FAILURES: Final = (OSError, HTTPException, ValueError)  # no answer; one that breaks off; one that is no JSON
