@@ -5,7 +5,7 @@ from typing import Final
 
 from pika import exceptions as amqp
 
-from ..errors import AnotherStore, BrokerBlocked, BrokerUnreachable, ConfigurationError
+from ..errors import AnotherStore, BrokerBlocked, BrokerUnreachable, ConfigurationError, PublishRefused
 from ..tls import complaint
 from . import topology
 
@@ -95,6 +95,11 @@ def _in_words(reason: BaseException | str | None) -> str:
     if isinstance(reason, TimeoutError):
         return str(reason) or repr(reason)  # ours say all; the system's are empty
     return repr(reason) if isinstance(reason, BaseException) else reason or ""
+
+
+def not_amqp(error: Exception) -> PublishRefused:
+    """The error for a message with a name or header that AMQP has no form for."""
+    return PublishRefused("a message can't be sent", expected="what AMQP can carry", received=repr(error))
 
 
 def blocked(where: str) -> BrokerBlocked:
