@@ -56,7 +56,7 @@ def refusal(brokers):
 def test_who_refuses_is_not_waited_for(refusal, closed):
     error, seconds = refusal(closed, closed, seconds=30)
 
-    assert seconds < 3
+    assert seconds < 10
     assert error.what == "RabbitMQ can't be reached"
     assert error.expected == "a broker at DUTIFUL_RABBITMQ__URL"
     assert "Connection refused" in error.received
@@ -65,14 +65,14 @@ def test_who_refuses_is_not_waited_for(refusal, closed):
 def test_who_is_silent_is_waited_for_until_the_deadline(refusal, closed, frozen):
     error, seconds = refusal(frozen, closed, seconds=1)
 
-    assert 1 <= seconds < 3
+    assert 1 <= seconds < 10
     assert error.received.startswith("no answer in 1 s; the connection: ")
 
 
 def test_a_try_to_connect_that_took_too_long_is_a_refusal(refusal, frozen):
     error, seconds = refusal(frozen, seconds=30, connect_timeout_seconds=1)
 
-    assert 1 <= seconds < 3
+    assert 1 <= seconds < 10
     assert "Timeout" in error.received
 
 
