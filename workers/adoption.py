@@ -7,7 +7,7 @@ from dramatiq.errors import ConnectionClosed
 from pika import exceptions as amqp
 
 from workers.errors import AnotherStore, BrokerUnreachable, ConfigurationError
-from workers.queues import ask, count
+from workers.queues import ask, count, vhost_of
 from workers.rabbitmq import DutifulBroker
 from workers.store import audit
 from workers.store.engine import begin
@@ -51,7 +51,7 @@ def adopt(broker: DutifulBroker, queues: Iterable[str], *, reason: str, who: str
 
     with begin(broker.store) as connection:
         # First, and in a transaction: a vhost that could not be handed over leaves no line.
-        said = f"the vhost {_vhost(broker)} belonged to store {theirs}"
+        said = f"the vhost {vhost_of(broker)} belonged to store {theirs}"
         audit.write(connection, who=who or audit.operator(), action="adopted", reason=reason, detail=said)
         _asked(broker, hand_over)
     return theirs
@@ -92,8 +92,3 @@ def _asked(broker: DutifulBroker, act: Callable[[Any, Callable[[Any], None]], No
         raise hopeless(error) or BrokerUnreachable(
             "RabbitMQ refuses", expected="a user that may configure the vhost", received=error.reply_text
         ) from None
-
-
-def _vhost(broker: DutifulBroker) -> str:
-    hosts = broker.parameters if isinstance(broker.parameters, list) else [broker.parameters]
-    return str(hosts[0].virtual_host)

@@ -14,6 +14,12 @@ from urllib.request import Request, urlopen
 from workers.errors import DutifulError
 from workers.tls import complaint
 
+# Lines for a shell, for those who say that it is missing.
+SET: Final = "export DUTIFUL_RABBITMQ__MANAGEMENT_URL=http://HOST:15672"
+CORRECT: Final = (
+    "# correct DUTIFUL_RABBITMQ__MANAGEMENT_URL, or DUTIFUL_RABBITMQ__CA_PATH; or, to let its user look: "
+    "rabbitmqctl set_user_tags USER monitoring"
+)
 _SECONDS: Final = 10
 _FAILURES: Final = (OSError, HTTPException, ValueError)  # no answer; one that breaks off; one that is no JSON
 _IMPORT_SECONDS: Final = 60  # RabbitMQ makes users and rights one after the other
@@ -59,6 +65,10 @@ class Management:
     def nodes(self) -> list[dict[str, Any]]:
         """What is known of each node: its room, and whether it has raised an alarm."""
         return list(self._read("nodes"))
+
+    def version(self) -> str:
+        """RabbitMQ's version."""
+        return str(self._read("overview").get("rabbitmq_version", ""))
 
     def time(self) -> datetime:
         """The time by the clock of RabbitMQ's host, to the second.

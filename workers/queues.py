@@ -1,7 +1,7 @@
 """What the queues of RabbitMQ hold, without taking a message out."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
@@ -11,11 +11,11 @@ from pika import exceptions as amqp
 from workers.errors import BrokerUnreachable
 from workers.management import Management, ManagementUnavailable
 from workers.rabbitmq import DutifulBroker
+from workers.reaching import SECONDS
 from workers.tls import client_context
 from workers.transport import topology
-from workers.transport.refusal import distrusted
+from workers.transport.refusal import unreachable
 
-_SECONDS: Final = 6.0  # a person waits for it
 NOT_FOUND: Final = 404
 
 NO_MANAGEMENT: Final = (
@@ -169,27 +169,32 @@ def ask(broker: DutifulBroker, act: Callable[[Any, Callable[[Any], None]], None]
       BrokerUnreachable: there is no connection.
     """
     try:
-        return broker.publisher.ask(act, _SECONDS)
+        return broker.publisher.ask(act, SECONDS)
     except amqp.ChannelClosedByBroker:
         raise
     except (amqp.AMQPError, TimeoutError, OSError) as error:
-        raise distrusted(error) or BrokerUnreachable(
-            "RabbitMQ can't be reached",
-            expected="a broker at DUTIFUL_RABBITMQ__URL",
-            received=str(error) or repr(error),
-        ) from error
+        raise unreachable(error, ending="") from error
 
 
 def _look(queue: str, channel: Any, answer: Callable[[Any], None]) -> None:
     channel.queue_declare(queue, passive=True, callback=answer)
 
 
+def first_host(broker: DutifulBroker) -> Any:
+    """The parameters of the first address in DUTIFUL_RABBITMQ__URL: all have the same vhost and user."""
+    return broker.parameters[0] if isinstance(broker.parameters, list) else broker.parameters
+
+
+def vhost_of(broker: DutifulBroker) -> str:
+    """The vhost's name."""
+    return str(first_host(broker).virtual_host)
+
+
 def management_of(broker: DutifulBroker, url: str | None) -> Management | None:
     """The management API beside a broker, where its address is known."""
     if url is None:
         return None
-    hosts: Sequence[Any] = broker.parameters if isinstance(broker.parameters, list) else [broker.parameters]
-    who = hosts[0].credentials
+    who = first_host(broker).credentials
     user, password = getattr(who, "username", ""), getattr(who, "password", "")  # a certificate has neither
     context = client_context(broker.ca_path) if url.startswith("https:") else None
-    return Management(url, vhost=hosts[0].virtual_host, user=user, password=password, context=context)
+    return Management(url, vhost=vhost_of(broker), user=user, password=password, context=context)

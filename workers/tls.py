@@ -3,8 +3,11 @@
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 from .errors import ConfigurationError
+
+NO_TLS: Final = "no TLS there"
 
 
 def client_context(ca_path: Path | None) -> ssl.SSLContext:
@@ -32,7 +35,7 @@ def complaint(error: BaseException | None) -> str | None:
         if isinstance(each, ssl.SSLCertVerificationError):
             return each.verify_message.rstrip(".")
         if isinstance(each, ssl.SSLError):
-            return "no TLS there" if each.reason == "WRONG_VERSION_NUMBER" else str(each.reason or each)
+            return NO_TLS if each.reason == "WRONG_VERSION_NUMBER" else str(each.reason or each)
     return None
 
 

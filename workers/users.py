@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import re
 import secrets
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
@@ -9,7 +10,9 @@ from typing import Any, Final
 from workers import roles
 
 VHOST: Final = "dutiful"
+POLICY: Final = "dutiful"
 ROLES: Final = ("publisher", "worker", "operator", "metrics")
+_TAKES_CONSUMER_TIMEOUT: Final = (3, 12)
 _SALT_BYTES: Final = 4  # as RabbitMQ's own hashes have it
 
 
@@ -62,7 +65,7 @@ def definitions(
         "policies": [
             {
                 "vhost": vhost,
-                "name": "dutiful",
+                "name": POLICY,
                 "pattern": ".*",
                 "apply-to": "queues",
                 "definition": rules,
@@ -70,6 +73,16 @@ def definitions(
             }
         ],
     }
+
+
+def release(version: str) -> tuple[int, ...]:
+    """The numbers of a version that say what RabbitMQ can do, such as (3, 12)."""
+    return tuple(map(int, re.findall(r"\d+", version)[:2]))
+
+
+def takes_consumer_timeout(version: str) -> bool:
+    """Whether RabbitMQ takes consumer_timeout from a policy, and so tells it."""
+    return release(version) >= _TAKES_CONSUMER_TIMEOUT
 
 
 def user(vhost: str, role: str) -> str:

@@ -1,15 +1,17 @@
 """Verification compares what the broker has with what the actors need, and changes nothing."""
 
 import re
+import shlex
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final, Literal
+from urllib.parse import quote
 
 from pika import exceptions as amqp
 
-from workers.management import Management, ManagementUnavailable
-from workers.queues import NOT_FOUND, ask
+from workers.management import CORRECT, SET, Management, ManagementUnavailable
+from workers.queues import NOT_FOUND, ask, vhost_of
 from workers.rabbitmq import DutifulBroker
 from workers.transport import topology
 
@@ -19,6 +21,7 @@ _INEQUIVALENT: Final = re.compile(
 )
 _A_VALUE: Final = re.compile(r"the value '(.*)' of type '\w+'")
 _DECLARE: Final = "dutiful queues declare"
+BEYOND: Final = "bindings and policies"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +33,7 @@ class Finding:
       what: which exchange, queue or binding.
       expected: what should be there.
       received: what is there.
-      mend: what to do.
+      mend: a line for a shell. What a person must decide or do is behind #; capitals are to be filled in.
     """
 
     severity: Literal["wrong", "warning", "unknown"]
@@ -114,7 +117,7 @@ def _compare(
     try:
         ask(broker, partial(_declare_again, kind, name, options))
     except amqp.ChannelClosedByBroker as error:
-        found = _explain(kind, name, error)
+        found = _explain(broker, kind, name, error)
         if error.reply_code != _OTHER_ARGUMENTS or facts is None:
             return found
         # AMQP names the first argument that differs; the management API knows all of them.
@@ -131,30 +134,36 @@ def _declare_again(kind: str, name: str, options: dict[str, Any], channel: Any, 
     declare(name, passive=True, callback=lambda _: declare(name, **options, callback=answer))
 
 
-def _explain(kind: str, name: str, error: amqp.ChannelClosedByBroker) -> Finding:
+def _explain(broker: DutifulBroker, kind: str, name: str, error: amqp.ChannelClosedByBroker) -> Finding:
     what = f"{kind} {name}"
     if error.reply_code == NOT_FOUND:
         return Finding("wrong", what, "it exists", "nothing", _DECLARE)
     if error.reply_code != _OTHER_ARGUMENTS:
-        return Finding("unknown", what, "an answer", error.reply_text, "use a user who may configure the vhost")
+        return Finding("unknown", what, "an answer", error.reply_text, _let_in(broker, error))
     found = _INEQUIVALENT.search(error.reply_text)
     if found is None:
-        return Finding("wrong", what, "what dutiful declares", error.reply_text, _mend(kind, name))
+        return Finding("wrong", what, "what dutiful declares", error.reply_text, _mend(broker, kind, name))
     expected, received = (f"{found['name']} = {_value(found[side])}" for side in ("ours", "there"))
-    return Finding("wrong", what, expected, received, _mend(kind, name))
+    return Finding("wrong", what, expected, received, _mend(broker, kind, name))
 
 
 def _value(said: str) -> str:
     return _A_VALUE.sub(r"\1", said).strip("'") or "''"
 
 
-def _mend(kind: str, name: str) -> str:
-    if kind == "exchange":
-        return f"rabbitmqadmin -V VHOST delete exchange name={name}; then: {_DECLARE}"
-    return (
-        f"stop the workers; when the queue is empty: rabbitmqctl -p VHOST delete_queue {name}; then: {_DECLARE}. "
-        "While it holds jobs: a new vhost, and dutiful queues migrate --from this one"
-    )
+def _let_in(broker: DutifulBroker, error: amqp.ChannelClosedByBroker) -> str:
+    if "RESOURCE_LOCKED" not in error.reply_text:
+        return "# use a user who may configure the vhost"
+    return f"rabbitmqctl list_queues -p {shlex.quote(vhost_of(broker))} name owner_pid # then stop who holds it"
+
+
+def _mend(broker: DutifulBroker, kind: str, name: str) -> str:
+    vhost = vhost_of(broker)
+    if kind == "exchange":  # rabbitmqctl can't delete one
+        page = f"http://HOST:15672/api/exchanges/{quote(vhost, safe='')}/{name}"
+        return f"curl --fail --user ADMINISTRATOR --request DELETE {page}; {_DECLARE}"
+    delete = shlex.join(["rabbitmqctl", "delete_queue", "-p", vhost, name])
+    return f"# stop the workers; move what it holds with dutiful queues migrate; once it is empty: {delete}; {_DECLARE}"
 
 
 class _Beyond:
@@ -168,15 +177,13 @@ class _Beyond:
         self.facts: dict[str, dict[str, Any]] = {}
         self._there: set[tuple[str, str, str, str]] = set()
         self._problem: Finding | None = None
-        what = "bindings and policies"
         if management is None:
-            mend = f"set DUTIFUL_RABBITMQ__MANAGEMENT_URL; missing bindings are made by: {_DECLARE}"
-            self._problem = Finding("unknown", what, "to read them", "AMQP does not tell them", mend)
+            self._problem = Finding("unknown", BEYOND, "to read them", "AMQP does not tell them", SET)
             return
         try:
             self._there, self.facts = management.bindings(), management.queues()
         except ManagementUnavailable as error:
-            self._problem = Finding("wrong", what, error.expected, error.received, "mend the address or the user")
+            self._problem = Finding("wrong", BEYOND, error.expected, error.received, CORRECT)
 
     def findings(self, bindings: list[Binding], work: list[str]) -> list[Finding]:
         """What is wrong with them."""
@@ -225,16 +232,18 @@ def _policy(queue: str, facts: dict[str, Any], harms: dict[str, str]) -> list[Fi
     rules = facts.get("effective_policy_definition") or {}
     names = " and ".join(filter(None, (facts.get("policy"), facts.get("operator_policy")))) or "a policy"
     return [
-        Finding("warning", f"queue {queue}", f"{rule} {harm}", f"{rule} = {rules[rule]}, from {names}", _clear(facts))
+        Finding("warning", f"queue {queue}", f"{rule} {harm}", f"{rule} = {rules[rule]}, from {names}", clearing(facts))
         for rule, harm in harms.items()
         if rule in rules
         and not (rule == "delivery-limit" and harms is not _HARM_TO_DEAD and rules[rule] >= topology.DELIVERY_LIMIT)
     ]
 
 
-def _clear(facts: dict[str, Any]) -> str:
-    kinds = {"policy": "clear_policy", "operator_policy": "clear_operator_policy"}
+def clearing(facts: dict[str, Any]) -> str:
+    """What takes the policies of a queue away, of which the management API told these facts."""
     commands = [
-        f"rabbitmqctl {verb} -p {facts['vhost']} {facts[kind]}" for kind, verb in kinds.items() if facts.get(kind)
+        shlex.join(["rabbitmqctl", f"clear_{kind}", "-p", facts["vhost"], facts[kind]])
+        for kind in ("policy", "operator_policy")
+        if facts.get(kind)
     ]
-    return f"change the policy or its pattern; or: {'; '.join(commands)}"
+    return f"# change the policy or its pattern; or: {'; '.join(commands)}"

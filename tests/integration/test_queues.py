@@ -174,7 +174,7 @@ def test_a_queue_with_other_arguments_is_wrong_and_verify_names_the_argument(dut
     assert wrong["queue dutiful.delay.03"]["expected"] == "x-message-ttl = 800"
     assert wrong["queue dutiful.delay.03"]["received"] == "x-message-ttl = 900"
     assert wrong["queue shop"]["received"].endswith(" = none")
-    assert "rabbitmqctl -p VHOST delete_queue shop" in wrong["queue shop"]["mend"]
+    assert "rabbitmqctl delete_queue -p test_" in wrong["queue shop"]["mend"]
 
 
 def test_the_management_api_names_every_argument_that_differs(dutiful, channel, management_url):

@@ -9,10 +9,11 @@ from processes import ROOT, SHOP, envelope, until
 from sqlalchemy import make_url, select
 
 from tests.commands import dutiful, unset
+from tests.shell import Shell
 from workers.dead_queue import DeadQueue
 from workers.doctor import rabbitmq as broker_checks
 from workers.doctor import store as store_checks
-from workers.doctor.clocks import broker_clock
+from workers.doctor.clocks import broker_clock, store_clock
 from workers.errors import BrokerUnreachable, ConfigurationError, StoreUnavailable
 from workers.origin import Origin, parts_of
 from workers.publisher import Publisher
@@ -132,6 +133,7 @@ def test_a_publisher_tells_which_certificate_it_refuses_and_sends_when_it_is_men
             Origin(url, parts_of(["shop"], include_dead=False), authorities[0].file).look(broker)
         (line,) = broker_clock(management_of(broker, f"https://127.0.0.1:{management_door.port}"))
         assert said in line.received, case
+        assert "DUTIFUL_RABBITMQ__CA_PATH" in line.mend
 
     door.context = management_door.context = contexts["right"][0]
     until(lambda: broker_checks.reached(broker, ["shop"])[1])  # it has gone on trying
@@ -162,22 +164,30 @@ def sent(publisher, options):
         return None  # it waits a little longer after each time that it could not connect
 
 
-def test_the_authorities_of_the_system_do_not_make_up_for_ours(broker_door):
+def test_the_authorities_of_the_system_do_not_make_up_for_ours(broker_door, make_broker, authorities, tmp_path):
     broker = DutifulBroker(url=broker_door[1], middleware=[])
     (line,), _ = broker_checks.reached(broker, ["shop"])
     broker.close()
 
+    assert line.what == "RabbitMQ's certificate is refused, so nothing was sent"
     assert "unable to get local issuer certificate" in line.received
-    assert line.mend.startswith("export DUTIFUL_RABBITMQ__CA_PATH=")
+    shell = Shell({}, tmp_path)
+    shell.paste(line.mend, **{"/PATH/TO/ca.pem": str(authorities[0].file)})
+    trusting = make_broker(broker_door[1], shell.environment["DUTIFUL_RABBITMQ__CA_PATH"])
+    assert broker_checks.reached(trusting, ["shop"])[1]
 
 
-def test_amqps_to_a_port_without_tls_is_told(rabbitmq, make_broker):
+def test_amqps_to_a_port_without_tls_is_told_until_the_port_is_right(rabbitmq, make_broker, broker_door):
     (line,), _ = broker_checks.reached(make_broker(rabbitmq.replace("amqp:", "amqps:")), ["shop"])
 
     assert line.received == "no TLS there"
+    assert line.mend == "# correct the port in DUTIFUL_RABBITMQ__URL: it is not the one for TLS"
+    assert broker_checks.reached(make_broker(broker_door[1]), ["shop"])[1]
 
 
-def test_the_store_tells_which_certificate_it_refuses_and_opens_when_it_is_mended(store_door, contexts, authorities):
+def test_the_store_tells_which_certificate_it_refuses_and_opens_when_it_is_mended(
+    store_door, contexts, authorities, tmp_path
+):
     door, url = store_door
     engine = create_store_engine(url, ca_path=authorities[0].file)
     for case in FLAWED:
@@ -188,10 +198,20 @@ def test_the_store_tells_which_certificate_it_refuses_and_opens_when_it_is_mende
         assert refused.value.expected.startswith(
             "one for the host 127.0.0.1, signed by an authority in DUTIFUL_STORE__"
         )
-        (line,), _ = store_checks.schema(engine, ())
-        assert line.what == "the store's certificate is refused"
-    door.context = contexts["right"][0]
+        for (line,) in (store_checks.schema(engine, ())[0], store_clock(engine)):
+            assert line.what == "the store's certificate is refused"
+            assert line.mend == "export DUTIFUL_STORE__CA_PATH=/PATH/TO/ca.pem # or give the store a new certificate"
+    engine.dispose()
+    door.context = contexts["wrong authority"][0]  # which is the right one for who trusts it
+    shell = Shell({}, tmp_path)
+    shell.paste(line.mend, **{"/PATH/TO/ca.pem": str(authorities[1].file)})
+    engine = create_store_engine(url, ca_path=shell.environment["DUTIFUL_STORE__CA_PATH"])
     migrate(engine, None)
+    assert store_checks.schema(engine, ())[0][0].verdict == "ok"
+    assert store_clock(engine)[0].what.startswith("the store and this host agree to ")
+    engine.dispose()
+    door.context = contexts["right"][0]
+    engine = create_store_engine(url, ca_path=authorities[0].file)
     assert identity_of(engine)
     with begin(engine) as connection:
         assert connection.scalar(select(1)) == 1

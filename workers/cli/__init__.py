@@ -19,7 +19,7 @@ from workers.cli.status import status
 from workers.cli.store import store
 from workers.cli.tokens import tokens
 from workers.cli.users import users
-from workers.errors import BrokerUnreachable, DutifulError
+from workers.errors import DutifulError
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Look after dutiful's jobs."
@@ -59,13 +59,11 @@ def _unreachable(error: Exception) -> DutifulError | None:
     """What Dramatiq's error about a connection means; None: it is another error."""
     from dramatiq.errors import BrokerConnectionError  # noqa: PLC0415  only what a command uses is loaded
 
-    from workers.transport.refusal import distrusted  # noqa: PLC0415
+    from workers.transport.refusal import unreachable  # noqa: PLC0415
 
     if not isinstance(error, BrokerConnectionError):
         return None
-    return distrusted(error) or BrokerUnreachable(
-        "RabbitMQ can't be reached", expected="a broker at DUTIFUL_RABBITMQ__URL", received=str(error)
-    )
+    return unreachable(error.__cause__ or error, ending="")
 
 
 def _refuse(error: DutifulError) -> NoReturn:

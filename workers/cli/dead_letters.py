@@ -11,7 +11,7 @@ import typer
 
 from workers.cli.letter_filters import Actor, DiedOf, Fingerprint, Ids, NewerThan, OlderThan, Queue, choice
 from workers.cli.output import Json, document, progress, show
-from workers.cli.package import rabbitmq_of
+from workers.cli.package import connected_to
 
 if TYPE_CHECKING:
     from workers.replay import Tally
@@ -45,7 +45,7 @@ def list_letters(
     from workers import dead_letters as library  # noqa: PLC0415  only what a command uses is loaded
 
     chosen = choice(ids, queue, actor, died_of, fingerprint, [older_than, newer_than])
-    with rabbitmq_of(package) as broker:
+    with connected_to(package) as broker:
         if group:
             rows = [vars(each) for each in library.groups(broker, chosen)][:limit]
             show(rows, as_json=as_json, nothing="no dead letters")
@@ -183,7 +183,7 @@ def _ready(package: str) -> Iterator[Any]:
     """The broker, with a store whose audit trail can be written."""
     from workers.store.readiness import make_ready, packages_of  # noqa: PLC0415
 
-    with rabbitmq_of(package) as broker:
+    with connected_to(package) as broker:
         make_ready(broker.store, packages_of(broker.actors.values()))
         try:
             yield broker

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from workers.cli.output import Json, document
-from workers.cli.package import Package, broker_of
+from workers.cli.package import Package, about, broker_of
 from workers.errors import ConfigurationError, DutifulError
 
 if TYPE_CHECKING:
@@ -47,12 +47,12 @@ def _lines(package: str, schedules: str) -> Iterator["Line"]:
     try:
         chosen = settings()
     except ConfigurationError as error:
-        yield refused("settings", error, mend="unset or correct the variable that it names: .env.example has them all")
+        yield refused("settings", error, mend="# unset or correct what it names: .env.example has every variable")
         return
     try:
         broker = broker_of(package)
     except DutifulError as error:
-        yield refused("jobs", error, mend="correct what it names")
+        yield refused("jobs", error, mend="# correct what it names")
         return
     except Exception as error:  # noqa: BLE001  it is code, and may raise anything
         yield wrong(
@@ -60,25 +60,20 @@ def _lines(package: str, schedules: str) -> Iterator["Line"]:
             f"the package {package} can't be imported",
             expected="jobs that Python can import",
             received=f"{type(error).__name__}: {error}",
-            mend="correct what it names",
+            mend="# correct what it names",
         )
         return
     from workers.doctor.examination import examine  # noqa: PLC0415
 
+    is_there = True
     try:
         for line in examine(broker, chosen, schedules):
-            yield replace(line, mend=_about(package, line.mend))
+            is_there = is_there and (line.check, line.verdict) != ("rabbitmq", "wrong")
+            yield replace(line, mend=about(package, line.mend))
     finally:
-        broker.close()
+        if is_there:  # pika can't end a handshake that nobody answers
+            broker.close()
         broker.store.dispose()
-
-
-def _about(package: str, mend: str) -> str:
-    """The same command about another package of jobs than the one that commands take by themselves."""
-    if package != "actors":
-        for command in ("dutiful queues declare", "dutiful store migrate"):
-            mend = mend.replace(command, f"{command} {package}")
-    return mend
 
 
 def _tell(line: "Line") -> None:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from workers.cli.output import Json, document, progress, show
-from workers.cli.package import Package, rabbitmq_of
+from workers.cli.package import Package, connected_to
 from workers.errors import ConfigurationError, DutifulError
 
 
@@ -33,7 +33,7 @@ def migrate_queues(
     from workers.migration import Migration  # noqa: PLC0415
     from workers.origin import Origin, parts_of  # noqa: PLC0415
 
-    with rabbitmq_of(package) as broker:
+    with connected_to(package) as broker:
         names = _chosen(broker, package, queue)
         # A process list shows arguments, and the address has a password in it.
         address = sys.stdin.readline().strip() if source == "-" else source

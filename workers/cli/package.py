@@ -1,15 +1,22 @@
 """The package of jobs that a command is about, and its broker."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
 from workers.errors import ConfigurationError
 
 Package = Annotated[str, typer.Argument(help="The package of jobs.")]
+_WITHOUT_A_PACKAGE: Final = re.compile(r"dutiful (queues declare|store adopt|store migrate|users declare)(?! \w)")
+
+
+def about(package: str, commands: str) -> str:
+    """The same commands about another package of jobs than the one that they take by themselves."""
+    return commands if package == "actors" else _WITHOUT_A_PACKAGE.sub(rf"\g<0> {package}", commands)
 
 
 def broker_of(package: str) -> Any:
@@ -36,6 +43,32 @@ def rabbitmq_of(package: str) -> Iterator[Any]:
     Raises:
       ConfigurationError: it is the one in memory.
     """
+    broker = _rabbitmq(package)
+    try:
+        yield broker
+    finally:
+        broker.close()
+
+
+@contextmanager
+def connected_to(package: str) -> Iterator[Any]:
+    """The same, once it answers; one that refuses connections is told at once.
+
+    Raises:
+      BrokerUnreachable: it refuses, or has not answered in six seconds.
+      ConfigurationError: it refuses this user or vhost, or is the one in memory.
+    """
+    from workers.reaching import reach  # noqa: PLC0415  only what a command uses is loaded
+
+    broker = _rabbitmq(package)
+    reach(broker)  # what was not reached is not closed: pika can't end a handshake that nobody answers
+    try:
+        yield broker
+    finally:
+        broker.close()
+
+
+def _rabbitmq(package: str) -> Any:
     from workers.settings import settings  # noqa: PLC0415
 
     broker = broker_of(package)
@@ -45,7 +78,4 @@ def rabbitmq_of(package: str) -> Iterator[Any]:
             expected="DUTIFUL_RABBITMQ__URL with the address of a RabbitMQ",
             received="memory://",
         )
-    try:
-        yield broker
-    finally:
-        broker.close()
+    return broker

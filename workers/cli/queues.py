@@ -10,7 +10,7 @@ import typer
 from workers.cli import pausing
 from workers.cli.migration import migrate_queues
 from workers.cli.output import Json, document, show
-from workers.cli.package import Package, broker_of, rabbitmq_of
+from workers.cli.package import Package, about, broker_of, connected_to
 from workers.cli.pausing import Reason, Until
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def list_queues(package: Package = "actors", as_json: Json = False) -> None:
     """Every queue of the actors: jobs ready, unacked and dead, consumers, and the age of the oldest ready job."""
     from workers.queues import holdings  # noqa: PLC0415
 
-    with rabbitmq_of(package) as broker:
+    with connected_to(package) as broker:
         found = holdings(broker, broker.get_declared_queues(), _management(broker))
     pauses, trouble = pausing.paused("queue")
     found.notes.extend([trouble] if trouble else [])
@@ -80,7 +80,7 @@ def resume_queue(name: str) -> None:
 @queues.command("declare")
 def declare_queues(package: Package = "actors") -> None:
     """Make every exchange and queue that the actors need. Doing it again changes nothing."""
-    with rabbitmq_of(package) as broker:
+    with connected_to(package) as broker:
         for name in sorted(broker.get_declared_queues()):
             broker.declare_queue(name, ensure=True)
             sys.stdout.write(f"{name}: declared\n")
@@ -91,26 +91,27 @@ def verify_queues(package: Package = "actors", as_json: Json = False) -> None:
     """Compare every exchange, queue and binding with what the actors need. Changes nothing. Exit status 1: wrong."""
     from workers.verification import verify  # noqa: PLC0415
 
-    with rabbitmq_of(package) as broker:
+    with connected_to(package) as broker:
         names = sorted(broker.get_declared_queues())
         findings = verify(broker, names, _management(broker))
     if as_json:
         document([asdict(each) for each in findings])
     else:
-        _tell(findings, names)
+        _tell(findings, names, package)
     if any(each.severity == "wrong" for each in findings):
         raise typer.Exit(1)
 
 
-def _tell(findings: "Sequence[Finding]", names: Sequence[str]) -> None:
+def _tell(findings: "Sequence[Finding]", names: Sequence[str], package: str) -> None:
     missing = [each.what for each in findings if each.received == "nothing"]
     if missing:
         more = f" and {len(missing) - 8} more" if len(missing) > 8 else ""  # noqa: PLR2004  what a person reads
-        sys.stdout.write(f"wrong: missing: {', '.join(missing[:8])}{more}\n  mend: dutiful queues declare\n")
+        mend = about(package, "dutiful queues declare")
+        sys.stdout.write(f"wrong: missing: {', '.join(missing[:8])}{more}\n  mend: {mend}\n")
     for each in findings:
         if each.received != "nothing":
             sys.stdout.write(f"{each.severity}: {each.what}: expected {each.expected}; received {each.received}\n")
-            sys.stdout.write(f"  mend: {each.mend}\n")
+            sys.stdout.write(f"  mend: {about(package, each.mend)}\n")
     if not any(each.severity == "wrong" for each in findings):
         sys.stdout.write(f"{', '.join(names)}: nothing wrong was found\n")
 

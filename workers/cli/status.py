@@ -3,11 +3,9 @@
 import json
 import sys
 import time
-from collections.abc import Callable
-from concurrent.futures import Future, wait
+from concurrent.futures import Future
 from dataclasses import asdict
 from pathlib import Path
-from threading import Thread
 from typing import TYPE_CHECKING, Annotated, Any, Final
 from urllib.error import HTTPError
 from urllib.request import urlopen
@@ -22,7 +20,6 @@ if TYPE_CHECKING:
     from workers.situation import Answer, Facts, Served
 
 _SECONDS: Final = 1.0
-_LOOK_SECONDS: Final = 0.02
 _EXIT: Final = {"fine": 0, "unknown": 1, "degraded": 1, "down": 2}
 _PORT: Final = 9191
 
@@ -53,6 +50,7 @@ def status(package: Package = "actors", *, compare: Compare = None, as_json: Jso
 def _facts(package: str) -> "Facts":
     """Ask RabbitMQ, the store and the workers of this host at the same time; who is silent is left out."""
     from workers.queues import held  # noqa: PLC0415
+    from workers.reaching import begin  # noqa: PLC0415
     from workers.situation import Facts  # noqa: PLC0415
     from workers.store.recent import recent  # noqa: PLC0415
 
@@ -63,46 +61,25 @@ def _facts(package: str) -> "Facts":
             return held(broker, broker.get_declared_queues())
 
     deadline = time.monotonic() + _SECONDS
-    asked = [_begin(queues), _begin(lambda: with_store(recent)), _begin(_served)]
-    queues_found = _answer(asked[0], deadline, lambda: _refusal(broker))
+    asked = [begin(queues), begin(lambda: with_store(recent)), begin(_served)]
+    queues_found = _answer(asked[0], deadline, broker)
     return Facts(queues_found, *(_answer(each, deadline) for each in asked[1:]))
 
 
-def _begin(act: Callable[[], Any]) -> Future[Any]:
-    """Ask in a thread that keeps nobody: the command ends without it when it hangs."""
-    answer: Future[Any] = Future()
+def _answer(asked: Future[Any], deadline: float, broker: Any = None) -> Any:
+    """What was answered, or why nothing was; a RabbitMQ that refuses says so before the deadline."""
+    from workers.rabbitmq import DutifulBroker  # noqa: PLC0415
+    from workers.reaching import patient, refused  # noqa: PLC0415
 
-    def run() -> None:
-        try:
-            answer.set_result(act())
-        except Exception as error:  # noqa: BLE001  whatever it is, it is the answer
-            answer.set_exception(error)
-
-    Thread(target=run, daemon=True).start()
-    return answer
-
-
-def _answer(asked: Future[Any], deadline: float, refusal: Callable[[], str | None] = lambda: None) -> Any:
-    """What was answered, or why nothing was; `refusal` says it where waiting longer is of no use."""
-    why = None
-    while why is None and not asked.done() and time.monotonic() < deadline:
-        wait([asked], _LOOK_SECONDS)
-        why = refusal()
+    why = patient(asked, deadline, lambda: refused(broker) if isinstance(broker, DutifulBroker) else None)
+    if why is not None:
+        return f"can't be reached: {why.received}"
     try:
         return asked.result(0)
     except TimeoutError:
-        return why or f"no answer in {_SECONDS:g} s"
-    except Exception as error:  # noqa: BLE001  as above
+        return f"no answer in {_SECONDS:g} s"
+    except Exception as error:  # noqa: BLE001  whatever it is, it is the answer
         return " ".join(str(error).split()) or type(error).__name__
-
-
-def _refusal(broker: Any) -> str | None:
-    """Why RabbitMQ can't be reached, once each of its hosts was tried; the connection itself would try for ever."""
-    from workers.rabbitmq import DutifulBroker  # noqa: PLC0415
-
-    if not isinstance(broker, DutifulBroker) or broker.publisher.link.losses < len(broker.publisher.link.hosts):
-        return None
-    return f"can't be reached: {broker.publisher.unreachable().received}"
 
 
 def _served() -> "Served":

@@ -11,7 +11,7 @@ import typer
 
 from workers.cli.moments import duration
 from workers.cli.output import Json, document, progress, show
-from workers.cli.package import Package, rabbitmq_of
+from workers.cli.package import Package, connected_to
 
 store = typer.Typer(no_args_is_help=True, help="What is remembered about jobs.")
 
@@ -89,7 +89,7 @@ def adopt_vhost(
     """Let the vhost belong to this store from now on. Stop its workers first. Exit status 1: refused."""
     from workers.adoption import adopt  # noqa: PLC0415  only what a command uses is loaded
 
-    with rabbitmq_of(package) as broker:
+    with connected_to(package) as broker:
         before = adopt(broker, broker.get_declared_queues(), reason=reason)
         broker.store.dispose()
     if before is None:

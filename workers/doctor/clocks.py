@@ -8,8 +8,9 @@ from sqlalchemy import Engine
 
 from workers import clock
 from workers.doctor.line import Line, ok, refused, unknown, wrong
+from workers.doctor.store import open_again
 from workers.errors import StoreUnavailable
-from workers.management import Management, ManagementUnavailable
+from workers.management import CORRECT, SET, Management, ManagementUnavailable
 from workers.store.engine import begin, now, read_only
 
 # A quarter of a lease. A tick that a scheduler with a slower clock is late by is still in time.
@@ -29,17 +30,17 @@ def store_clock(engine: Engine) -> list[Line]:
     try:
         return compared("the store", *_read(read))
     except StoreUnavailable as error:
-        return [refused(_CHECK, error, mend="start it, or set DUTIFUL_STORE__URL")]
+        return [refused(_CHECK, error, mend=open_again(error))]
 
 
 def broker_clock(management: Management | None) -> list[Line]:
     """This host against RabbitMQ's."""
     if management is None:
-        return unknown(_CHECK, "AMQP does not tell RabbitMQ's time", mend="set DUTIFUL_RABBITMQ__MANAGEMENT_URL")
+        return unknown(_CHECK, "AMQP does not tell RabbitMQ's time", mend=SET)
     try:
         return compared("RabbitMQ", *_read(management.time))
     except ManagementUnavailable as error:
-        return [refused(_CHECK, error, mend="mend the address or the user")]
+        return [refused(_CHECK, error, mend=CORRECT)]
 
 
 def compared(whose: str, here: datetime, there: datetime) -> list[Line]:
@@ -54,7 +55,7 @@ def compared(whose: str, here: datetime, there: datetime) -> list[Line]:
             f"the clock of {whose} is {way} this host's",
             expected=f"{MOST.total_seconds():.0f} s apart at most",
             received=f"{abs(apart).total_seconds():.1f} s",
-            mend="timedatectl set-ntp true, on the host whose clock is wrong",
+            mend="timedatectl set-ntp true # on the host whose clock is wrong",
         )
     ]
 

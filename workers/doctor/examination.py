@@ -35,11 +35,11 @@ def examine(broker: JobBroker, chosen: Settings, schedules: str) -> Iterable[Lin
     yield from lines
     yield from _host(chosen)
     engine = broker.store
-    lines, identity = store.schema(engine, packages_of(broker.actors.values()))
-    yield from lines
+    schema, identity = store.schema(engine, packages_of(broker.actors.values()))
+    yield from schema
     yield from clocks.store_clock(engine)
     delays = _Delays()
-    yield from _broker(broker, chosen, identity, delays)
+    yield from _broker(broker, chosen, (identity, schema[0].mend), delays)
     yield from jobs.keys(
         timedelta(seconds=chosen.store.key_ttl_seconds),
         broker.actors,
@@ -71,14 +71,15 @@ def _host(chosen: Settings) -> Iterable[Line]:
     yield from host.counters(chosen.metrics.directory)
 
 
-def _broker(broker: JobBroker, chosen: Settings, identity: str | None, delays: _Delays) -> Iterable[Line]:
+def _broker(broker: JobBroker, chosen: Settings, identity: tuple[str | None, str], delays: _Delays) -> Iterable[Line]:
     if not isinstance(broker, DutifulBroker):
-        yield from unknown("rabbitmq", "a broker in memory has no queues", mend="set DUTIFUL_RABBITMQ__URL")
+        mend = "export DUTIFUL_RABBITMQ__URL=amqp://USER:PASSWORD@HOST:5672/VHOST"
+        yield from unknown("rabbitmq", "a broker in memory has no queues", mend=mend)
         return
     queues = broker.get_declared_queues()
-    lines, there = rabbitmq.reached(broker, queues)
+    lines, version = rabbitmq.reached(broker, queues)
     yield from lines
-    if not there:
+    if version is None:
         yield from unknown("vhost", "RabbitMQ doesn't answer, so nothing in it was looked at", mend=lines[0].mend)
         return
     url = chosen.rabbitmq.management_url
@@ -86,13 +87,13 @@ def _broker(broker: JobBroker, chosen: Settings, identity: str | None, delays: _
     try:
         for found in rabbitmq.vhost_lines(broker, queues, management):
             yield from found
-        yield from store.identity(broker, identity)
+        yield from store.identity(broker, *identity)
         delays.levels = rabbitmq.delayed_for(broker)
         yield from rights.answered(broker, queues)
     except BrokerUnreachable as error:
-        yield refused("vhost", error, mend="look at RabbitMQ: rabbitmq-diagnostics check_running")
+        yield refused("vhost", error, mend="rabbitmq-diagnostics check_running # then start RabbitMQ")
     timeout = timedelta(seconds=chosen.rabbitmq.consumer_timeout_seconds)
-    yield from rabbitmq.consumer_timeout(timeout, queues, _facts(management))
+    yield from rabbitmq.consumer_timeout(timeout, queues, _facts(management), version)
     yield from rabbitmq.disks(management)
     yield from clocks.broker_clock(management)
 

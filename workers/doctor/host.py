@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 import tempfile
 from pathlib import Path
@@ -26,7 +27,14 @@ def volume(database: Path, mounts: str | None = None) -> list[Line]:
     text = mounts if mounts is not None else _read_mounts()
     kind = filesystem(database, text)
     if kind is None:
-        return [Line("volume", "unknown", "this system does not tell what is mounted", mend="df -T")]
+        return [
+            Line(
+                "volume",
+                "unknown",
+                "this system does not tell what is mounted",
+                mend=f"df -T {shlex.quote(str(nearest(database)))} # a network volume is none for SQLite",
+            )
+        ]
     if not _SHARED.fullmatch(kind):
         return ok("volume", f"{database} is on {kind}, a disk of this host")
     return [
@@ -35,7 +43,7 @@ def volume(database: Path, mounts: str | None = None) -> list[Line]:
             "the store's SQLite file is on a shared or network volume, where its locks don't hold",
             expected="a local disk, or PostgreSQL",
             received=f"{database} on {kind}",
-            mend="export DUTIFUL_STORE__URL=sqlite:////PATH/ON/A/LOCAL/DISK, or that of a PostgreSQL",
+            mend="export DUTIFUL_STORE__URL=sqlite:////PATH/ON/A/LOCAL/DISK # or that of a PostgreSQL",
         )
     ]
 
@@ -80,7 +88,7 @@ def room(folders: dict[str, Path], least: int = LEAST_FREE_BYTES) -> list[Line]:
                     f"too little room for {what}",
                     expected=f"{least // 2**20} MB free at {there}",
                     received=f"{free // 2**20} MB",
-                    mend=f"make room: du -xh {there} | sort -h | tail",
+                    mend=f"du -xh {shlex.quote(str(there))} | sort -h | tail # what takes room there: make some",
                 )
             )
     return found or ok("disk", ", ".join(seen))
@@ -93,7 +101,11 @@ def nearest(path: Path) -> Path:
 
 def counters(directory: Path | None) -> list[Line]:
     """Whether worker processes can leave their counters where they are told to."""
-    folder = directory or Path(tempfile.gettempdir())
+    mend = "unset DUTIFUL_METRICS__DIRECTORY" if directory else "export TMPDIR=/PATH/OF/A/FOLDER # where it may write"
+    try:
+        folder = directory or Path(tempfile.gettempdir())
+    except FileNotFoundError:  # a read-only system, and no volume for what is temporary
+        folder = Path("/tmp")  # noqa: S108  the first that was looked at
     there = nearest(folder)
     if there.is_dir() and os.access(there, os.W_OK | os.X_OK):
         return ok("metrics directory", str(folder))
@@ -103,6 +115,6 @@ def counters(directory: Path | None) -> list[Line]:
             "counters can't be left there, so that no worker would start",
             expected="a folder that this user may write, or can make",
             received=f"{folder}: {there} is {'not writable' if there.is_dir() else 'no folder'}",
-            mend="unset DUTIFUL_METRICS__DIRECTORY",
+            mend=mend,
         )
     ]

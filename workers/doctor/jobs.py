@@ -30,7 +30,7 @@ def contracts(actors: Mapping[str, Any]) -> list[Line]:
                     f"the contract of {name} can't be written as a JSON schema",
                     expected="annotations that pydantic can describe",
                     received=f"{type(error).__name__}: {error}",
-                    mend=f"change the annotations of {name}",
+                    mend=f"# change the annotations of {name}",
                 )
             )
     plain = sorted(name for name, actor in actors.items() if not isinstance(actor, Actor))
@@ -56,7 +56,7 @@ def refused_limit(name: str, error: ConfigurationError) -> Line:
         error.what,
         expected=error.expected,
         received=error.received,
-        mend=f"give {name} shorter limits, or checkpoints",
+        mend=f"# give {name} shorter limits, or checkpoints",
     )
 
 
@@ -75,7 +75,7 @@ def timetable(package: str, actors: Mapping[str, Any]) -> tuple[list[Line], list
         schedules = list(import_module(f"{package}.timetable").TIMETABLE)
     except DutifulError as error:
         return [
-            wrong("timetable", error.what, expected=error.expected, received=error.received, mend=f"edit {where}")
+            wrong("timetable", error.what, expected=error.expected, received=error.received, mend=f"# edit {where}")
         ], []
     except Exception as error:  # noqa: BLE001  it is code, and may raise anything
         return [
@@ -84,7 +84,7 @@ def timetable(package: str, actors: Mapping[str, Any]) -> tuple[list[Line], list
                 f"{package}.timetable can't be imported",
                 expected="a module with TIMETABLE, whose actors exist",
                 received=f"{type(error).__name__}: {error}",
-                mend=f"edit {where}",
+                mend=f"# edit {where}",
             )
         ], []
     strangers = [each for each in schedules if each.actor.actor_name not in actors]
@@ -94,7 +94,7 @@ def timetable(package: str, actors: Mapping[str, Any]) -> tuple[list[Line], list
             f"the schedule {each.name!r} names an actor that no worker knows",
             expected="an actor of the package that the workers run",
             received=each.actor.actor_name,
-            mend="import its module in the package's __init__.py",
+            mend="# import its module in the package's __init__.py",
         )
         for each in strangers
     ]

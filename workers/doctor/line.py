@@ -17,7 +17,8 @@ class Line:
       verdict: ok; wrong: mend it before there is traffic; unknown: nobody could tell, which is no ok.
       what: what is so.
       expected, received: where it is not as it should be.
-      mend: the command that mends it, or what to do where there is none.
+      mend: a line for a shell, which mends it. What a person must decide or do is behind #; capitals are to be
+        filled in.
     """
 
     check: str

@@ -1,5 +1,6 @@
 """What RabbitMQ lets this user do is asked of RabbitMQ itself, by asking for what has no effect."""
 
+import shlex
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, Final
@@ -8,7 +9,7 @@ from pika import exceptions as amqp
 
 from workers.doctor.line import Line, ok, wrong
 from workers.errors import BrokerUnreachable
-from workers.queues import NOT_FOUND, ask
+from workers.queues import NOT_FOUND, ask, first_host, vhost_of
 from workers.rabbitmq import DutifulBroker
 from workers.roles import worker
 from workers.transport import topology
@@ -17,6 +18,7 @@ _REFUSED: Final = 403
 _BAD_ARGUMENT: Final = 406
 _NOWHERE: Final = "dutiful.doctor"  # no queue is bound by it, so that RabbitMQ returns the message
 _CHECK: Final = "permissions"
+LOOK_AT_ALARMS: Final = "rabbitmq-diagnostics alarms # tells which; then make room on that node's disk, or memory"
 
 
 def permissions(broker: DutifulBroker, queues: Iterable[str]) -> list[Line]:
@@ -53,8 +55,8 @@ def wrong_rights(broker: DutifulBroker, queues: Iterable[str], refused: list[str
 def grant(broker: DutifulBroker, queues: Iterable[str]) -> str:
     """The command that lets this user do what a worker must."""
     role = worker(queues)
-    patterns = " ".join(f"'{each}'" for each in (role.configure, role.write, role.read))
-    return f"rabbitmqctl set_permissions -p {vhost(broker)} {user(broker)} {patterns}"
+    words = (vhost_of(broker), user(broker), role.configure, role.write, role.read)
+    return f"rabbitmqctl set_permissions -p {shlex.join(words)}"
 
 
 def answered(broker: DutifulBroker, queues: Iterable[str]) -> list[Line]:
@@ -76,23 +78,14 @@ def answered(broker: DutifulBroker, queues: Iterable[str]) -> list[Line]:
             "RabbitMQ has raised an alarm for memory or disk, and takes no messages",
             expected="room above disk_free_limit, and memory below vm_memory_high_watermark",
             received="connection.blocked",
-            mend="make room on RabbitMQ's disk, or look: rabbitmq-diagnostics alarms",
+            mend=LOOK_AT_ALARMS,
         )
     ]
 
 
 def user(broker: DutifulBroker) -> str:
     """Whom RabbitMQ knows this process as."""
-    return str(getattr(_host(broker).credentials, "username", "a certificate"))
-
-
-def vhost(broker: DutifulBroker) -> str:
-    """The vhost."""
-    return str(_host(broker).virtual_host)
-
-
-def _host(broker: DutifulBroker) -> Any:
-    return broker.parameters[0] if isinstance(broker.parameters, list) else broker.parameters
+    return str(getattr(first_host(broker).credentials, "username", "a certificate"))
 
 
 def _may(broker: DutifulBroker, act: Callable[[Any, Callable[[Any], None]], None]) -> bool:

@@ -8,11 +8,12 @@ from pika import exceptions as amqp
 from sqlalchemy import Engine
 
 from workers.doctor.line import Line, ok, refused, unknown, wrong
+from workers.doctor.rights import grant
 from workers.errors import AnotherStore, ConfigurationError, StoreUnavailable
 from workers.queues import NOT_FOUND, ask
 from workers.rabbitmq import DutifulBroker
 from workers.store.identity import identity_of
-from workers.store.migrate import Status, status
+from workers.store.migrate import OURS, Status, status
 from workers.transport import topology
 from workers.transport.refusal import hopeless
 
@@ -34,9 +35,16 @@ def schema(engine: Engine, packages: Iterable[str]) -> tuple[list[Line], str | N
         known = ", ".join(f"{name} at {each.current}" for name, each in found.items())
         return lines or ok("store schema", known), None if lines else identity_of(engine)
     except StoreUnavailable as error:
-        return [refused("store schema", error, mend="start it, or set DUTIFUL_STORE__URL")], None
-    except ConfigurationError as error:
-        return [refused("store schema", error, mend=_MIGRATE)], None
+        return [refused("store schema", error, mend=open_again(error))], None
+    except ConfigurationError as error:  # its tables are there, and the row that `migrate` once made is not
+        return [refused("store schema", error, mend="# restore the store from a backup: docs/running.md")], None
+
+
+def open_again(error: StoreUnavailable) -> str:
+    """What lets a store answer that did not."""
+    if "certificate" in error.what:
+        return "export DUTIFUL_STORE__CA_PATH=/PATH/TO/ca.pem # or give the store a new certificate"
+    return "# start the store, or correct DUTIFUL_STORE__URL"
 
 
 def _schema(each: Status) -> list[Line]:
@@ -47,7 +55,7 @@ def _schema(each: Status) -> list[Line]:
                 f"this release is too old for the tables of {each.name}",
                 expected=f"a release that knows revision {each.needs}",
                 received=f"one that knows {each.head}",
-                mend="deploy a newer release",
+                mend="# deploy a newer release",
             )
         ]
     if not each.is_behind:
@@ -58,20 +66,24 @@ def _schema(each: Status) -> list[Line]:
             f"the tables of {each.name} are behind",
             expected=f"revision {each.head}",
             received=each.current or "no tables",
-            mend=_MIGRATE,
+            mend=_MIGRATE if each.name == OURS else f"{_MIGRATE} {each.name}",
         )
     ]
 
 
-def identity(broker: DutifulBroker, ours: str | None) -> list[Line]:
+def identity(broker: DutifulBroker, ours: str | None, mend: str = _MIGRATE) -> list[Line]:
     """Whether the vhost belongs to this store, or still to none.
+
+    Parameters:
+      ours: the store's identity, where it has one.
+      mend: what gives it one.
 
     Raises:
       BrokerUnreachable: there is no connection.
     """
     check = "store identity"
     if ours is None:
-        return unknown(check, "a store that isn't ready has none", mend=_MIGRATE)
+        return unknown(check, "a store that isn't ready has none", mend=mend)
     try:
         ask(broker, partial(_declare_again, ours))
     except amqp.ChannelClosedByBroker as error:
@@ -79,9 +91,10 @@ def identity(broker: DutifulBroker, ours: str | None) -> list[Line]:
             return ok(check, f"the vhost belongs to no store yet; {ours} will be it")
         found = hopeless(error)
         if isinstance(found, AnotherStore):
-            mend = 'set the address that is wrong; or, on purpose: dutiful store adopt --reason "WHY"'
+            mend = '# correct the address that is wrong; or, on purpose: dutiful store adopt --reason "WHY"'
             return [refused(check, found, mend=mend)]
-        return unknown(check, f"RabbitMQ refuses: {error.reply_text}", mend="dutiful doctor, with a worker's user")
+        grants = grant(broker, broker.get_declared_queues())
+        return unknown(check, f"RabbitMQ refuses: {error.reply_text}", mend=grants)
     return ok(check, f"the vhost belongs to this store, {ours}")
 
 

@@ -28,6 +28,7 @@ from workers.store import tables
 from workers.store.engine import outages, read_only
 
 _log = logging.getLogger(__name__)
+OURS = "dutiful"  # the name of the store's own set
 _OURS = Path(__file__).parent / "migrations"
 _ADVISORY_LOCK = 6_481_237_015_004_211  # any number, as long as every release has the same
 _alembic = threading.Lock()  # alembic.op belongs to the whole process
@@ -102,7 +103,7 @@ def _state_minimum(connection: Connection, each: _Set) -> None:
 
 
 def _sets(package: str | None) -> Iterator[_Set]:
-    yield _Set("dutiful", "dutiful_alembic_version", ScriptDirectory(_OURS))
+    yield _Set(OURS, "dutiful_alembic_version", ScriptDirectory(_OURS))
     if package is None:
         return
     folder = _folder(package) / "migrations"

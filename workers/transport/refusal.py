@@ -9,6 +9,7 @@ from ..errors import AnotherStore, BrokerBlocked, BrokerUnreachable, Configurati
 from ..tls import complaint
 from . import topology
 
+UNTRUSTED: Final = "RabbitMQ's certificate is refused, so nothing was sent"
 _PRECONDITION_FAILED: Final = 406
 _NOT_ALLOWED: Final = (403, 530)
 _NOT_LET_IN: Final = (amqp.ProbableAuthenticationError, amqp.ProbableAccessDeniedError)
@@ -68,20 +69,32 @@ def distrusted(error: BaseException | None) -> BrokerUnreachable | None:
     if said is None:
         return None
     return BrokerUnreachable(
-        "RabbitMQ's certificate is refused, so nothing was sent",
+        UNTRUSTED,
         expected="one for the host in DUTIFUL_RABBITMQ__URL, signed by an authority in DUTIFUL_RABBITMQ__CA_PATH, and "
         "still good",
         received=said,
     )
 
 
-def unreachable(reason: BaseException | None) -> BrokerUnreachable:
-    """There is no connection, for that reason, or for one that nobody has said."""
-    return distrusted(reason) or BrokerUnreachable(
-        "RabbitMQ can't be reached, so nothing was sent",
+def unreachable(reason: BaseException | str | None, ending: str = ", so nothing was sent") -> BrokerUnreachable:
+    """There is no connection.
+
+    Parameters:
+      reason: what ended it, or what was said of that; None: nobody has said.
+      ending: what follows from it. Nothing, where nothing was to be sent.
+    """
+    found = None if isinstance(reason, str) else distrusted(reason)
+    return found or BrokerUnreachable(
+        f"RabbitMQ can't be reached{ending}",
         expected="a broker at DUTIFUL_RABBITMQ__URL",
-        received=repr(reason) if reason else "no connection before the deadline",
+        received=_in_words(reason) or "no connection before the deadline",
     )
+
+
+def _in_words(reason: BaseException | str | None) -> str:
+    if isinstance(reason, TimeoutError):
+        return str(reason) or repr(reason)  # ours say all; the system's are empty
+    return repr(reason) if isinstance(reason, BaseException) else reason or ""
 
 
 def not_amqp(error: Exception) -> PublishRefused:

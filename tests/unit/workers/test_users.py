@@ -7,7 +7,7 @@ from workers import settings as module
 from workers.cli import app
 from workers.errors import DutifulError
 from workers.management import Management, ManagementUnavailable
-from workers.users import ROLES, definitions, password_hash
+from workers.users import ROLES, definitions, password_hash, takes_consumer_timeout
 
 PASSWORDS = {f"DUTIFUL_USERS__{role.upper()}_PASSWORD": f"{role}-hidden" for role in ROLES}
 MANAGEMENT = {"DUTIFUL_RABBITMQ__MANAGEMENT_URL": "http://root:hidden@127.0.0.1:9"}  # nobody listens there
@@ -36,6 +36,13 @@ def test_a_policy_for_consumer_timeout_is_only_there_when_asked_for():
 
     assert (policy["vhost"], policy["definition"]["consumer-timeout"]) == ("v", 9)
     assert "consumer-timeout" not in definitions(["a"])["policies"][0]["definition"]
+
+
+@pytest.mark.parametrize(
+    ("version", "takes"), [("3.10.8", False), ("3.11.28", False), ("3.12.0", True), ("4.0.5", True), ("", False)]
+)
+def test_consumer_timeout_goes_into_the_policy_where_rabbitmq_takes_it(version, takes):
+    assert takes_consumer_timeout(version) is takes
 
 
 def test_each_password_is_asked_for_by_its_name(declare):

@@ -21,6 +21,7 @@ def plain():
     broker = setup_broker()
 
     def make(**options):
+        broker.actors.pop("doctor.plain", None)
         return dramatiq.Actor(
             lambda: None, broker=broker, actor_name="doctor.plain", queue_name="x", priority=0, options=options
         )
@@ -76,7 +77,7 @@ def test_a_timetable_that_can_t_work_says_which_line_and_why(case, timetable):
     assert line.verdict == "wrong"
     assert what in line.what
     assert received in line.received
-    assert line.mend == "edit plan/timetable.py"
+    assert line.mend == "# edit plan/timetable.py"
     assert timetable(GOOD)[0].verdict == "ok"  # that is what mends it
 
 
@@ -85,6 +86,8 @@ def test_a_schedule_of_an_actor_that_no_worker_imports_is_wrong(timetable):
 
     assert line.what == "the schedule 'a' names an actor that no worker knows"
     assert line.received == "sitemap.build"
+    assert line.mend == "# import its module in the package's __init__.py"
+    assert timetable(GOOD, actors=setup_broker().actors)[0].verdict == "ok"
 
 
 def test_the_site_s_own_jobs_and_timetable_are_fine():
@@ -101,14 +104,24 @@ def test_a_limit_that_rabbitmq_does_not_wait_for_is_wrong_until_it_is_shorter(pl
     assert line.verdict == "wrong"
     assert "RabbitMQ would give its job to somebody else while it runs" in line.what
     assert line.received == "hard_time_limit 0:29:50"
-    assert line.mend == "give doctor.plain shorter limits, or checkpoints"
+    assert line.mend == "# give doctor.plain shorter limits, or checkpoints"
+    assert jobs.limits({"doctor.plain": plain(hard_time_limit=60_000, time_limit=1_000)}, Limits())[0].verdict == "ok"
+
+
+def test_a_soft_limit_that_is_not_below_the_hard_one_is_wrong_until_it_is(plain):
+    (line,) = jobs.limits({"doctor.plain": plain(hard_time_limit=60_000, time_limit=60_000)}, Limits())
+
+    assert line.what == "actor doctor.plain can't be declared: time_limit is not below hard_time_limit"
+    assert line.received == "0:01:00"
+    assert line.mend == "# give doctor.plain shorter limits, or checkpoints"
+    assert jobs.limits({"doctor.plain": plain(hard_time_limit=60_000, time_limit=59_000)}, Limits())[0].verdict == "ok"
 
 
 def test_an_actor_without_a_contract_is_named(plain):
     assert jobs.contracts({"doctor.plain": plain()})[0].what == "1 actors; without a contract or a card: doctor.plain"
 
 
-def test_a_contract_that_can_t_be_told_to_others_is_wrong():
+def test_a_contract_that_can_t_be_told_to_others_is_wrong_until_its_annotations_can():
     class Broken:
         @classmethod
         def model_json_schema(cls):
@@ -116,12 +129,15 @@ def test_a_contract_that_can_t_be_told_to_others_is_wrong():
 
     declared = actor(actor_name="odd", owner="t", expects="e", rollback="r")(lambda: None)
     setup_broker().actors.pop("odd")
-    declared.contract.model = Broken
+    model, declared.contract.model = declared.contract.model, Broken
 
     (line,) = jobs.contracts({"odd": declared})
 
     assert line.what == "the contract of odd can't be written as a JSON schema"
     assert line.received == "TypeError: no schema"
+    assert line.mend == "# change the annotations of odd"
+    declared.contract.model = model
+    assert jobs.contracts({"odd": declared})[0].verdict == "ok"
 
 
 def test_keys_that_go_before_the_last_copy_comes_are_wrong_until_they_are_kept_for_longer():

@@ -1,0 +1,85 @@
+"""Reaching RabbitMQ says at once that nobody is there, and waits for who is silent."""
+
+import socket
+import time
+
+import pytest
+
+from workers.errors import BrokerUnreachable
+from workers.rabbitmq import DutifulBroker
+from workers.reaching import reach
+from workers.transport.refusal import unreachable
+
+
+@pytest.fixture
+def brokers():
+    """Those that are closed when nobody is silent any more: pika can't end a handshake that nobody answers."""
+    made = []
+    yield made
+    deadline = time.monotonic() + 5
+    for each in made:
+        while each.publisher.link.losses < 3 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        each.close()
+
+
+@pytest.fixture
+def closed(brokers):
+    """An address that refuses connections."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and nobody listens
+        yield f"127.0.0.1:{taken.getsockname()[1]}"
+
+
+@pytest.fixture
+def frozen(brokers):
+    """An address that takes connections, and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield f"127.0.0.1:{listening.getsockname()[1]}"
+
+
+@pytest.fixture
+def refusal(brokers):
+    """The refusal of these hosts, and how long it took."""
+
+    def refusal(*hosts, seconds, **options):
+        url = ";".join(f"amqp://u:p@{host}/v" for host in hosts)
+        brokers.append(DutifulBroker(url=url, middleware=[], **options))
+        began = time.monotonic()
+        with pytest.raises(BrokerUnreachable) as raised:
+            reach(brokers[-1], seconds)
+        return raised.value, time.monotonic() - began
+
+    return refusal
+
+
+def test_who_refuses_is_not_waited_for(refusal, closed):
+    error, seconds = refusal(closed, closed, seconds=30)
+
+    assert seconds < 10
+    assert error.what == "RabbitMQ can't be reached"
+    assert error.expected == "a broker at DUTIFUL_RABBITMQ__URL"
+    assert "Connection refused" in error.received
+
+
+def test_who_is_silent_is_waited_for_until_the_deadline(refusal, closed, frozen):
+    error, seconds = refusal(frozen, closed, seconds=1)
+
+    assert 1 <= seconds < 10
+    assert error.received.startswith("no answer in 1 s; the connection: ")
+
+
+def test_a_try_to_connect_that_took_too_long_is_a_refusal(refusal, frozen):
+    error, seconds = refusal(frozen, seconds=30, connect_timeout_seconds=1)
+
+    assert 1 <= seconds < 10
+    assert "Timeout" in error.received
+
+
+def test_who_only_reads_is_not_told_that_nothing_was_sent():
+    assert unreachable(None).what == "RabbitMQ can't be reached, so nothing was sent"
+    assert unreachable(None).received == "no connection before the deadline"
+    assert unreachable(OSError(111, "refused"), ending="").what == "RabbitMQ can't be reached"
+    assert unreachable(OSError(111, "refused")).received == repr(OSError(111, "refused"))
+    assert unreachable(TimeoutError("no answer in 6 s")).received == "no answer in 6 s"
+    assert unreachable(TimeoutError()).received == "TimeoutError()"
