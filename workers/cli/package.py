@@ -43,7 +43,15 @@ def rabbitmq_of(package: str) -> Iterator[Any]:
     Raises:
       ConfigurationError: it is the one in memory.
     """
-    broker = _rabbitmq(package)
+    from workers.settings import settings  # noqa: PLC0415
+
+    broker = broker_of(package)
+    if settings().rabbitmq.in_memory:
+        raise ConfigurationError(
+            "a broker in memory has no queues to look at",
+            expected="DUTIFUL_RABBITMQ__URL with the address of a RabbitMQ",
+            received="memory://",
+        )
     try:
         yield broker
     finally:
@@ -60,22 +68,6 @@ def connected_to(package: str) -> Iterator[Any]:
     """
     from workers.reaching import reach  # noqa: PLC0415  only what a command uses is loaded
 
-    broker = _rabbitmq(package)
-    reach(broker)  # what was not reached is not closed: pika can't end a handshake that nobody answers
-    try:
+    with rabbitmq_of(package) as broker:
+        reach(broker)
         yield broker
-    finally:
-        broker.close()
-
-
-def _rabbitmq(package: str) -> Any:
-    from workers.settings import settings  # noqa: PLC0415
-
-    broker = broker_of(package)
-    if settings().rabbitmq.in_memory:
-        raise ConfigurationError(
-            "a broker in memory has no queues to look at",
-            expected="DUTIFUL_RABBITMQ__URL with the address of a RabbitMQ",
-            received="memory://",
-        )
-    return broker

@@ -134,16 +134,20 @@ class Link:
             try:
                 self._loop.start()
             except Exception as error:  # noqa: BLE001  a callback of pika's or ours; the thread must live on
-                _log.exception("%s failed; it connects anew", self.name)
-                connection, self._connection = self._connection, None
-                self._lost(error)
-                if connection is not None and connection.is_open:
-                    _cut(connection)  # it may have written half a message, and could not say good-bye
-                else:
-                    self._reconnect_later()
-            else:
-                self._loop.close()
-                return
+                if not self._closing:  # else pika has broken a handshake off, which it can't do in order
+                    self._begin_anew(error)
+                    continue
+            self._loop.close()
+            return
+
+    def _begin_anew(self, error: Exception) -> None:
+        _log.exception("%s failed; it connects anew", self.name)
+        connection, self._connection = self._connection, None
+        self._lost(error)
+        if connection is not None and connection.is_open:
+            _cut(connection)  # it may have written half a message, and could not say good-bye
+        else:
+            self._reconnect_later()
 
     def _connect(self) -> None:
         if self._closing:

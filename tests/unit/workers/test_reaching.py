@@ -12,19 +12,7 @@ from workers.transport.refusal import unreachable
 
 
 @pytest.fixture
-def brokers():
-    """Those that are closed when nobody is silent any more: pika can't end a handshake that nobody answers."""
-    made = []
-    yield made
-    deadline = time.monotonic() + 5
-    for each in made:
-        while each.publisher.link.losses < 3 and time.monotonic() < deadline:
-            time.sleep(0.02)
-        each.close()
-
-
-@pytest.fixture
-def closed(brokers):
+def closed():
     """An address that refuses connections."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # and nobody listens
@@ -32,15 +20,16 @@ def closed(brokers):
 
 
 @pytest.fixture
-def frozen(brokers):
+def frozen():
     """An address that takes connections, and says nothing."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         yield f"127.0.0.1:{listening.getsockname()[1]}"
 
 
 @pytest.fixture
-def refusal(brokers):
+def refusal(caplog):
     """The refusal of these hosts, and how long it took."""
+    brokers = []
 
     def refusal(*hosts, seconds, **options):
         url = ";".join(f"amqp://u:p@{host}/v" for host in hosts)
@@ -50,7 +39,12 @@ def refusal(brokers):
             reach(brokers[-1], seconds)
         return raised.value, time.monotonic() - began
 
-    return refusal
+    yield refusal
+    for each in brokers:
+        began = time.monotonic()
+        each.close()
+        assert time.monotonic() - began < 4, "a link that shakes hands with who is silent ends as well"
+    assert [each.message for each in caplog.records if each.name.startswith("workers.")] == []
 
 
 def test_who_refuses_is_not_waited_for(refusal, closed):
