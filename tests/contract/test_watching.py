@@ -35,6 +35,7 @@ PROVIDER, SOURCE = (
     for name in ("dashboards/dutiful.yml", "datasources/prometheus.yml")
 )
 ALERTS = alerts(Thresholds())
+MANUAL = (ROOT / "docs/operations.md").read_text()
 
 
 # Prometheus
@@ -235,3 +236,37 @@ def test_what_is_written_here_can_t_be_changed_or_deleted_on_the_page():
     assert provider["allowUiUpdates"] is False
     assert source["editable"] is False
     assert not any(document["editable"] for document in BOARDS.values())
+
+
+# Of Grafana's manual, "Provision Grafana": what it does not know it passes over without a word.
+WORDS = {
+    "provider": {"name", "orgId", "folder", "folderUid", "type", "disableDeletion", "updateIntervalSeconds",
+                 "allowUiUpdates", "options"},
+    "source": {"name", "type", "access", "orgId", "uid", "url", "isDefault", "jsonData", "editable"},
+    "jsonData": {"httpMethod", "timeInterval", "manageAlerts", "prometheusType", "prometheusVersion"},
+    "options": {"path", "foldersFromFilesStructure"},
+}  # fmt: skip
+
+
+def test_grafana_knows_each_word_that_it_is_provisioned_with():
+    (provider,), (source,) = PROVIDER["providers"], SOURCE["datasources"]
+
+    assert {*PROVIDER, *SOURCE} == {"apiVersion", "providers", "datasources"}
+    assert PROVIDER["apiVersion"] == SOURCE["apiVersion"]
+    assert provider.keys() <= WORDS["provider"]
+    assert provider["options"].keys() <= WORDS["options"]
+    assert source.keys() <= WORDS["source"]
+    assert source["jsonData"].keys() <= WORDS["jsonData"]
+    assert source["jsonData"]["httpMethod"] in {"GET", "POST"}
+
+
+def test_the_dashboards_are_in_one_folder_which_their_titles_name():
+    (provider,) = PROVIDER["providers"]
+
+    assert provider["options"]["foldersFromFilesStructure"] is False, "else Grafana refuses a folder of that name"
+    assert all(document["title"].startswith(f"{provider['folder']} / ") for document in BOARDS.values())
+    assert all(document["tags"] == [provider["folderUid"]] for document in BOARDS.values())
+
+
+def test_who_answers_for_what_belongs_to_no_job_is_named_in_the_manual():
+    assert f"what belongs to no job is the owner `{OPERATIONS}`" in " ".join(MANUAL.split())

@@ -128,6 +128,32 @@ def test_a_query_about_queues_chooses_all_of_a_kind_and_no_other(expr):
         assert chosen in QUEUES.values(), each
 
 
+# Of RabbitMQ's manual, "Prometheus": what each family of /metrics/detailed brings.
+FAMILIES = {
+    "queue_coarse_metrics": {"messages_ready", "messages_unacked", "messages"},
+    "queue_consumer_count": {"consumers"},
+}
+
+
+def test_prometheus_asks_rabbitmq_for_what_queries_name_and_for_no_more():
+    (detailed,) = [job for job in PROMETHEUS["scrape_configs"] if "params" in job]
+    named = {each.metric for _, expr in expressions() for each in selectors(expr)}
+    asked = {name.removeprefix("rabbitmq_detailed_queue_") for name in named if name.startswith("rabbitmq_detailed")}
+
+    assert set(detailed["params"]["family"]) == FAMILIES.keys()
+    assert asked <= set().union(*FAMILIES.values())
+    assert all(asked & brings for brings in FAMILIES.values())
+
+
+def test_a_series_counts_as_new_for_as_long_as_its_growth_is_looked_at():
+    """A series with a rare label is born with its first count, which increase() can't see: grafana/panels.py."""
+    looks = re.compile(r"increase\((\S+)\[(\w+)\]\) > 0 or \(\1 unless \1 offset (\w+)\)")
+    found = [looks.search(expr) for _, expr in expressions() if "increase(" in expr and " unless " in expr]
+
+    assert found
+    assert all(window == back for _, window, back in (look.groups() for look in found))
+
+
 @pytest.mark.parametrize("expr", QUERIES)
 def test_a_window_holds_scrapes_enough_to_compare(expr):
     least = SCRAPES_IN_A_WINDOW * seconds(PROMETHEUS["global"]["scrape_interval"])
