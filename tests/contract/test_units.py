@@ -58,7 +58,7 @@ def test_a_unit_runs_the_checkout_s_own_python_as_its_own_user(name):
     assert said["ExecStart"].startswith(f"{said['WorkingDirectory']}/.venv/bin/")
     assert said["WorkingDirectory"] == f"/srv/{said['User']}"
     assert said["EnvironmentFile"] == f"/etc/{said['User']}.env"
-    assert said["Description"].split()[:2] == [said["User"], name]
+    assert said["Description"] == f"{said['User']} {name}{' %i' * ('@' in UNITS[name].stem)}"
     comment = " ".join(re.findall(r"^# It needs (.*)$", UNITS[name].read_text(), re.MULTILINE))
     written = {f"/var/lib/{said['StateDirectory']}", said.get("ReadWritePaths", "-/tmp").removeprefix("-"), "/tmp"}
     assert set(re.findall(r"/[\w/]+\w", comment)) == written

@@ -171,6 +171,18 @@ def grafana_links():
 LINKS = [pytest.param(url, id=name) for name, url in grafana_links() if not url.startswith(RUNBOOKS)]
 
 
+def test_a_link_carries_on_what_its_panel_shows():
+    """`${…}` is Grafana's: it fills in a label of the line, a field of the row, or the time that is shown."""
+    for document in BOARDS.values():
+        for panel in document["panels"]:
+            shown = " ".join(target["legendFormat"] for target in panel["targets"])
+            for link in panel["fieldConfig"]["defaults"].get("links", ()):
+                for filled in re.findall(r"\$\{(.*?)\}", link["url"]):
+                    kind, _, label = filled.rpartition(".")
+                    assert (kind, label) == ("", "__url_time_range") or kind in {"__field.labels", "__data.fields"}
+                    assert kind != "__field.labels" or f"{{{{{label}}}}}" in shown
+
+
 @pytest.mark.parametrize("url", LINKS)
 def test_a_link_leads_to_a_dashboard_and_chooses_what_can_be_chosen_there(url):
     there = urlsplit(re.sub(r"{{.*?}}", "x", url).replace("&${__url_time_range}", ""))

@@ -133,6 +133,13 @@ def test_a_number_that_is_good_is_green_and_another_is_not(panel):
             assert {colour(panel, good - step), colour(panel, good + step)} != {"green"}
 
 
+@pytest.mark.parametrize("panel", PANELS)
+def test_a_number_that_a_panel_explains_is_the_good_one(panel):
+    explained = re.match(r"(\d+): ", panel["description"])
+
+    assert not explained or f"Good: {explained[1]}" in panel["description"]
+
+
 def test_lines_that_are_drawn_for_an_objective_are_the_objectives():
     drawn = {
         panel["title"]: panel["fieldConfig"]["defaults"]["thresholds"]["steps"][-1]["value"]
