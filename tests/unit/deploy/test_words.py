@@ -75,13 +75,17 @@ def test_each_number_that_an_alert_says_is_one_of_its_rule(rule):
 def test_each_time_that_a_panel_says_is_one_of_its_query(panel):
     asks = set().union(*(asked(target["expr"]) for target in panel["targets"]))
     said = f"{panel['title']}. {panel['description'].partition('Good:')[0]}"
-    shares = {float(share) / 100 for share in re.findall(r"\b(\d\d) of 100", said)}
+    shares = {float(share) / 100 for share in re.findall(r"\b(\d+) of 100", said)}
 
     assert shares <= asks
     assert {each for each in spoken(re.sub(r"\d+ of 100", "", said)) if each >= SECONDS["m"]} <= asks
     if re.search(r"\[\d", " ".join(target["expr"] for target in panel["targets"])):
         windows = set().union(*(times(target["expr"]) for target in panel["targets"]))
         assert windows & set(spoken(said)) or shares, "over which time?"
+
+
+def test_what_never_happened_is_shown_as_0():
+    assert all(shown == "0" for _, _, expr, _ in targets() for shown in re.findall(r"vector\((.*?)\)", expr))
 
 
 def test_a_quantile_has_its_name():
