@@ -65,6 +65,16 @@ def test_the_newest_is_taken_unless_there_is_a_virtual_environment_or_one_was_as
     assert pick(tmp_path, PYTHON=f"python3.{LEAST}").stdout == f"python3.{LEAST}\n"
 
 
+def test_a_python_that_complains_is_passed_over_in_silence(install, tmp_path):
+    install(LEAST)
+    broken = tmp_path / f"python3.{SUPPORTED[-1]}"
+    broken.write_text("#!/bin/sh\necho no such version\necho no such version >&2\nexit 127\n")
+    broken.chmod(0o755)
+    done = pick(tmp_path)
+
+    assert (done.stdout, done.stderr) == (f"python3.{LEAST}\n", "")
+
+
 def test_without_a_name_for_it_the_virtual_environment_is_that_of_the_makefile(install, tmp_path):
     (default,) = re.findall(r"^VENV \?= (\S+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
     install(LEAST, name=f"{default}/bin/python")
@@ -77,6 +87,8 @@ def test_who_has_none_is_told_which_would_fit_which_were_tried_and_what_to_insta
     *others, last = (f"3.{minor}" for minor in SUPPORTED)
 
     assert done.returncode == 1
+    assert not done.stdout
+    assert done.stderr.startswith("No Python that fits")
     assert f"Python {', '.join(others)} or {last}\n" in done.stderr.replace("Python  ", "Python ")
     tried = re.search(r"tried: +(.*)", done.stderr)[1].split()
     assert tried == [*(f"python3.{minor}" for minor in reversed(SUPPORTED)), "python3"]
