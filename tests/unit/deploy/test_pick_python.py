@@ -82,6 +82,15 @@ def test_without_a_name_for_it_the_virtual_environment_is_that_of_the_makefile(i
     assert pick(tmp_path, VENV="").stdout == f"{default}/bin/python\n"
 
 
+def test_who_asked_for_one_that_does_not_fit_is_told_that_it_was_tried(install, tmp_path):
+    install(*SUPPORTED)
+    install(BELOW)
+    done = pick(tmp_path, PYTHON=f"python3.{BELOW}")
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.search(r"tried: +(.*)", done.stderr)[1] == f"python3.{BELOW}"
+
+
 def test_who_has_none_is_told_which_would_fit_which_were_tried_and_what_to_install(tmp_path):
     done = pick(tmp_path)
     *others, last = (f"3.{minor}" for minor in SUPPORTED)
