@@ -45,7 +45,7 @@ class BulkSending(Sending):
                 self.refuse_too_large(message.actor_name, len(post.body))
                 self._ensure_before_publishing(q_name(message.queue_name))
                 posts.append(post)
-            self.publisher.publish(posts)
+            self._hand_over(posts)
             window.extend(zip(batch, posts, strict=True))
             if len(window) > _WINDOW:
                 confirmed += self._confirm_oldest(window, _STRETCH, delay)
@@ -85,7 +85,7 @@ class BulkSending(Sending):
                 unreachable = results[place] = error
             except DutifulError as error:
                 results[place] = error
-        self.publisher.publish(posts.values())
+        self._hand_over(posts.values())
         for place, post in posts.items():
             results[place] = self._confirm(*messages[place], post)
         return results

@@ -1,7 +1,7 @@
 """Sending publishes messages over our transport: each has a deadline, and none waits for the confirm of another."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pika
@@ -10,6 +10,7 @@ from dramatiq.common import q_name
 from dramatiq.errors import ConnectionClosed
 
 from workers import envelope
+from workers.current import running_job
 from workers.delivery import Carried, Delivery
 from workers.errors import ContractError, PublishError, QueueMissing
 from workers.job_broker import JobBroker
@@ -109,11 +110,14 @@ class Sending(JobBroker):
 
     def _send(self, queue: str, post: Post) -> None:
         self._ensure_before_publishing(queue)
-        self.publisher.publish([post])
+        self._hand_over([post])
         try:
             self._wait(post)
         except QueueMissing:
             self._send_again(queue, post)
+
+    def _hand_over(self, posts: Iterable[Post]) -> None:
+        self.publisher.publish(posts, interruptible=running_job() is not None)
 
     def _send_again(self, queue: str, post: Post) -> None:
         """The queue, or everything in the vhost, was deleted behind us: declare it, and publish once more."""
@@ -121,7 +125,7 @@ class Sending(JobBroker):
         self.queues_pending.add(queue)
         self._ensure_before_publishing(queue)
         again = Post(post.exchange, post.routing_key, post.body, post.properties, self._deadline(), post.repeatable)
-        self.publisher.publish([again])
+        self._hand_over([again])
         self._wait(again)
 
     def _wait(self, post: Post) -> None:

@@ -6,8 +6,10 @@ In your conftest.py: `pytest_plugins = ["workers.testing"]`. It must be loaded b
 import atexit
 import os
 import shutil
+import sqlite3
 import tempfile
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -109,17 +111,21 @@ def jobs() -> Iterator[Jobs]:
 
 
 def _empty(broker: MemoryBroker) -> None:
-    """Give the broker a store that is migrated and empty: a copy, which costs less than deleting."""
+    """Give the broker a store that is migrated and empty: a copy, which costs less than deleting.
+
+    SQLite writes it: a thread that still has the store open, of a worker that has not ended, finds the copy there.
+    """
     from workers.store.readiness import make_ready, packages_of  # noqa: PLC0415  after pytest_configure
 
     broker.clear()
     broker.store.dispose()
     file = Path(str(broker.store.url.database))
-    for old in file.parent.glob(f"{file.name}*"):
-        old.unlink()
     template = file.with_suffix(".template")
     if not template.exists():
         make_ready(broker.store, packages_of(broker.actors.values()))
         broker.store.dispose()  # closing the last connection brings everything into the one file
         shutil.copy(file, template)
-    shutil.copy(template, file)
+        return
+    with closing(sqlite3.connect(template)) as empty, closing(sqlite3.connect(file)) as used:
+        used.execute("PRAGMA synchronous = OFF")
+        empty.backup(used)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 DATA = "/var/lib/rabbitmq"
 CONFIGURATION = "/etc/rabbitmq/conf.d/20-dutiful.conf"
+ADVANCED = "/etc/rabbitmq/advanced.config"
 PLUGINS = "/etc/rabbitmq/enabled_plugins"
 AMQP, MANAGEMENT, METRICS, EPMD, DISTRIBUTION = 5672, 15672, 15692, 4369, 25672
 EXTRA_PORTS = (EPMD, DISTRIBUTION)
@@ -64,6 +65,7 @@ def prepare(folder: Path, ports: Mapping[int, int], paths: Mapping[str, Path]) -
         "RABBITMQ_LOGS": "-",
         "RABBITMQ_PID_FILE": str(folder / "pid"),
         "RABBITMQ_CONFIG_FILE": str(configuration),
+        "RABBITMQ_ADVANCED_CONFIG_FILE": str(paths[ADVANCED]),
         "RABBITMQ_CONF_ENV_FILE": "/dev/null",
         "RABBITMQ_ENABLED_PLUGINS_FILE": str(paths[PLUGINS]),
         "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": " ".join(erlang),

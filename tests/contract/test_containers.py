@@ -136,6 +136,7 @@ def test_what_lies_in_the_checkout_can_be_read_only(name):
 def test_the_servers_find_their_files_where_their_stand_ins_look_for_them():
     assert {there for _, there, _ in targets("rabbitmq")} == {
         rabbitmq.CONFIGURATION,
+        rabbitmq.ADVANCED,
         rabbitmq.PLUGINS,
         rabbitmq.DATA,
     }

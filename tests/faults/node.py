@@ -11,7 +11,18 @@ from pathlib import Path
 from processes import ROOT, until
 
 from deploy.local import ports
-from deploy.local.rabbitmq import AMQP, CONFIGURATION, DATA, DISTRIBUTION, EPMD, MANAGEMENT, METRICS, PLUGINS, prepare
+from deploy.local.rabbitmq import (
+    ADVANCED,
+    AMQP,
+    CONFIGURATION,
+    DATA,
+    DISTRIBUTION,
+    EPMD,
+    MANAGEMENT,
+    METRICS,
+    PLUGINS,
+    prepare,
+)
 
 PROGRAMS = Path("/usr/lib/rabbitmq/bin")
 HEADER = b"AMQP\x00\x00\x09\x01"
@@ -30,7 +41,9 @@ class Node:
         plugins.write_text("[].\n")
         (data / ".erlang.cookie").write_text(cookie)
         (data / ".erlang.cookie").chmod(0o400)
-        paths = {DATA: data, CONFIGURATION: ROOT / "deploy/rabbitmq/rabbitmq.conf", PLUGINS: plugins}
+        shipped = ROOT / "deploy/rabbitmq"
+        configured = {CONFIGURATION: shipped / "rabbitmq.conf", ADVANCED: shipped / "advanced.config"}
+        paths = {DATA: data, PLUGINS: plugins, **configured}
         self.environment = os.environ | prepare(folder, real, paths) | {"RABBITMQ_NODENAME": f"{name}@localhost"}
         self.url = f"amqp://guest:guest@127.0.0.1:{self.port}/%2F"
         self.process = None
@@ -46,7 +59,7 @@ class Node:
             )
 
     def wait(self):
-        until(self.answers, seconds=90, what=f"{self.name} did not start: {(self.folder / 'log').read_text()}")
+        until(self.answers, seconds=90, what=f"{self.name} did not start: {self.log()}")
 
     def answers(self):
         """An open port is not enough: a node that boots takes connections and says nothing."""
@@ -54,6 +67,9 @@ class Node:
             link.sendall(HEADER)
             return bool(link.recv(7))
         return False
+
+    def log(self):
+        return (self.folder / "log").read_text()
 
     def kill(self):
         with contextlib.suppress(ProcessLookupError):

@@ -3,7 +3,9 @@
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
+import pika
 import pytest
 from processes import until
 
@@ -55,6 +57,24 @@ def test_forty_messages_for_a_queue_that_is_gone_stop_no_other(broker, work, job
 
     until(lambda: notes)
     assert notes[0][1] - asked < 1.6
+
+
+def test_what_finds_no_next_queue_goes_on_within_seconds_once_there_is_one(own_node):
+    """As on a ladder whose queues come up one after the other; RabbitMQ itself would try again after three minutes."""
+    with closing(pika.BlockingConnection(pika.URLParameters(own_node.url))) as connection:
+        channel = connection.channel()
+        channel.exchange_declare("nowhere", "fanout")
+        ladder = {"x-queue-type": "quorum", "x-dead-letter-strategy": "at-least-once", "x-overflow": "reject-publish"}
+        expiring = {"x-message-ttl": 1, "x-dead-letter-exchange": "nowhere"}
+        channel.queue_declare("upper", durable=True, arguments=ladder | expiring)
+        channel.confirm_delivery()
+        channel.basic_publish("", "upper", b"a job", mandatory=True)
+        until(lambda: "Cannot forward any dead-letter messages" in own_node.log(), what="it found a way")
+
+        channel.queue_declare("lower", durable=True, arguments={"x-queue-type": "quorum"})
+        channel.queue_bind("lower", "nowhere")
+
+        until(lambda: channel.basic_get("lower", auto_ack=True)[2] == b"a job", seconds=30, what="it was not sent on")
 
 
 def test_a_job_waits_for_no_backlog_of_another_queue(broker, work, job, shop):

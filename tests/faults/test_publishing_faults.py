@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from dramatiq.middleware.threading import raise_thread_exception
 from node import memory_alarm
 from processes import until
 
@@ -20,6 +21,7 @@ from workers.errors import BrokerBlocked, BrokerUnreachable, PublishError, Publi
 
 PROOF = bool(os.environ.get("PROOF"))
 FREEZES = 50 if PROOF else 8
+INTERRUPTS = 2_000 if PROOF else 100
 PUBLISHERS, EACH = 100, 100 if PROOF else 20
 ROOT = Path(__file__).parents[2]
 
@@ -161,6 +163,43 @@ def test_a_hundred_threads_lose_nothing(broker, job, noted, shop):
         list(pool.map(lambda n: send.send(n=n), range(PUBLISHERS * EACH)))
 
     assert shop.count() == PUBLISHERS * EACH
+
+
+class Stop(BaseException):
+    """What a program may raise in a thread of its own, as Ctrl-C does in the first one."""
+
+
+def test_a_thread_that_is_interrupted_while_it_publishes_harms_no_other(broker, job, noted, shop):
+    send, chance = job(broker, noted[0]), random.Random(7)
+    send.send(n=0)
+    ended, interrupted = threading.Event(), []
+
+    def publish(_):
+        return [send.send(n=1).message_id for _ in range(INTERRUPTS * 2)]
+
+    def publish_and_be_interrupted():
+        while not ended.is_set():
+            try:
+                while not ended.is_set():
+                    send.send(n=2)
+            except Stop:
+                interrupted.append(time.monotonic())
+
+    victim = threading.Thread(target=publish_and_be_interrupted)
+    victim.start()
+    with ThreadPoolExecutor(3) as pool:
+        others = [pool.submit(publish, number) for number in range(3)]
+        for _ in range(INTERRUPTS):
+            time.sleep(chance.uniform(0, 0.01))
+            raise_thread_exception(victim.ident, Stop)
+        confirmed = [message_id for other in others for message_id in other.result()]
+    ended.set()
+    victim.join(10)
+
+    assert not victim.is_alive()
+    assert interrupted, "it never happened, so nothing is shown"
+    there = {properties.message_id for properties, _ in shop.take()}
+    assert set(confirmed) <= there, "a message that was confirmed is not there"
 
 
 FORKING = """

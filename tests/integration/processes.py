@@ -104,14 +104,18 @@ class Queue:
         except pika.exceptions.ChannelClosedByBroker:
             return False
 
-    def dead(self):
-        """Take every dead letter: (properties, body)."""
-        letters = []
+    def take(self, name=None):
+        """Take every message: (properties, body)."""
+        taken = []
         with self._connect() as connection:
             channel = connection.channel()
-            while (found := channel.basic_get(f"{self.name}.XQ", auto_ack=True))[0] is not None:
-                letters.append((found[1], found[2]))
-        return letters
+            while (found := channel.basic_get(name or self.name, auto_ack=True))[0] is not None:
+                taken.append((found[1], found[2]))
+        return taken
+
+    def dead(self):
+        """Take every dead letter: (properties, body)."""
+        return self.take(f"{self.name}.XQ")
 
 
 def envelope(actor, queue="shop", **kwargs):

@@ -83,15 +83,30 @@ class Link:
         self._closing = False
         self._failures = 0
         self._untried: list[Any] = []
+        self._starting = threading.Lock()
+        self._started = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
-    def start(self) -> None:
-        """Begin to connect."""
-        self._thread.start()
+    def start(self) -> bool:
+        """Begin to connect, unless it has begun; whether this call did it."""
+        with self._starting:
+            first, self._started = not self._started, True
+        if first:
+            self._thread.start()
+        return first
 
     def call(self, act: Callable[[], None]) -> None:
         """Do something on the link's thread; nothing happens once it is closed."""
         self._loop.add_callback_threadsafe(act)
+
+    def turn(self, act: Callable[[], None]) -> None:
+        """Do something on this thread while the link's has nothing to do, or else on the link's.
+
+        An exception from outside that ends it half way, such as Ctrl-C, costs the connection, as an error on the link's
+        thread does.
+        """
+        if not self._loop.visit(act):
+            self.call(act)
 
     def later(self, seconds: float, act: Callable[[], None]) -> None:
         """Do something on the link's thread after a while. Only on that thread."""
@@ -123,7 +138,7 @@ class Link:
                 connection, self._connection = self._connection, None
                 self._lost(error)
                 if connection is not None and connection.is_open:
-                    connection.close(541, "an error in the client")
+                    _cut(connection)  # it may have written half a message, and could not say good-bye
                 else:
                     self._reconnect_later()
             else:
@@ -175,9 +190,9 @@ class Link:
 
 
 def _cut(connection: Any) -> None:
-    """End a connection whose other side has not answered to its close; pika itself ends silent ones like this."""
+    """End a connection without a good-bye; pika itself ends silent ones like this."""
     if not connection.is_closed:
-        connection._terminate_stream(StreamLostError("no answer to the close"))  # noqa: SLF001
+        connection._terminate_stream(StreamLostError("it was cut off by its owner"))  # noqa: SLF001
 
 
 class Question:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import pika
 
-from ..errors import BrokerUnreachable, PublishRefused
+from ..errors import BrokerUnreachable
 from . import refusal
 from .connection import Link, Question
 from .post import Post
@@ -38,7 +38,6 @@ class Publisher:
         self._room = threading.Condition(self._lock)
         self._waiting: deque[Post] = deque()
         self._drain_is_due = False
-        self._started = False
         # From here on, only the link's thread:
         self._unconfirmed: OrderedDict[int, Post] = OrderedDict()
         self._given_up: set[int] = set()  # past their deadlines, and without an answer
@@ -52,14 +51,18 @@ class Publisher:
         self._round = 0
         self.link = Link(hosts, name=name, opened=self._opened, lost=self._lost)
 
-    def publish(self, posts: Iterable[Post]) -> None:
+    def publish(self, posts: Iterable[Post], *, interruptible: bool = False) -> None:
         """Send messages on their way; each one tells how it went.
 
         When ten thousand wait already, it waits for room, at most until a message's deadline.
+
+        Parameters:
+          interruptible: this thread may be interrupted at any moment, as a job is at its limit. The link's own then
+            writes: half a message would cost all others the connection.
         """
         left = iter(posts)
         while batch := list(islice(left, _WINDOW)):
-            with self._room:
+            with self._lock:
                 while len(self._waiting) >= _WAITING_LIMIT:
                     if not self._room.wait(max(0, batch[0].deadline - time.monotonic())):
                         break
@@ -67,7 +70,8 @@ class Publisher:
                 due, self._drain_is_due = not self._drain_is_due, True
             if due:
                 self._start()
-                self.link.call(self._drain)
+                hand_over = self.link.call if interruptible else self.link.turn
+                hand_over(self._drain)
 
     def ask(self, act: Callable[[Any, Callable[[Any], None]], None], seconds: float) -> Any:
         """Do something on a channel of its own, and return what it answers.
@@ -99,12 +103,7 @@ class Publisher:
         self.link.close()
 
     def _start(self) -> None:
-        if self._started:
-            return
-        with self._lock:
-            first, self._started = not self._started, True
-        if first:
-            self.link.start()
+        if self.link.start():
             self.link.call(partial(self._check, self._round))
 
     # From here on, everything runs on the link's thread.
@@ -149,9 +148,8 @@ class Publisher:
         self._round += 1
         self._check(self._round)  # an error on this thread may have taken the next one with it
         if (final := refusal.final(reason)) is not None:
-            questions, self._questions = self._questions, []
-            for question in questions:
-                question.fail(final)
+            while self._questions:
+                self._questions.pop().fail(final)
 
     def _put(self, question: Question) -> None:
         if self._connection is None or not self._connection.is_open:
@@ -163,36 +161,36 @@ class Publisher:
     def _forget(self, reason: BaseException) -> None:
         self._reason = reason
         self._channel, self.is_blocked = None, False
-        lost, self._unconfirmed = self._unconfirmed, OrderedDict()
-        with self._room:
-            self._waiting.extendleft(post for post in reversed(lost.values()) if post.repeatable)
-        for post in lost.values():
+        lost, self._unconfirmed = list(self._unconfirmed.values()), OrderedDict()
+        with self._lock:
+            if self._waiting and self._waiting[0].sent:  # perhaps just now, by a visitor that was interrupted
+                first = self._waiting.popleft()
+                lost += [first] if not any(post is first for post in lost) else []
+            self._waiting.extendleft(post for post in reversed(lost) if post.repeatable)
+        for post in lost:
             if not post.repeatable:
                 post.lose(f"the connection was lost: {reason!r}")
 
     def _drain(self) -> None:
-        with self._room:
+        with self._lock:
             self._drain_is_due = self._drain_is_next = False
-            if self._channel is None or self.is_blocked:
-                return
-            posts = [self._waiting.popleft() for _ in range(min(len(self._waiting), _WINDOW - len(self._unconfirmed)))]
-            self._room.notify_all()
-        for number, post in enumerate(posts):
+        while self._waiting and len(self._unconfirmed) < _WINDOW and self._channel is not None and not self.is_blocked:
+            post = self._waiting[0]  # there it stays until it has its tag: a visitor may be interrupted anywhere
+            was_sent, post.sent = post.sent, True
             try:
                 self._channel.basic_publish(post.exchange, post.routing_key, post.body, post.properties, mandatory=True)
             except _CLOSING:
-                # The channel is closing; when the next one opens, they are sent there.
-                with self._room:
-                    self._waiting.extendleft(reversed(posts[number:]))
-                return
+                post.sent = was_sent
+                return  # when the next channel opens, it is sent there
             except Exception as error:  # noqa: BLE001  a name or header that AMQP can't carry
-                post.fail(
-                    PublishRefused("a message can't be sent", expected="what AMQP can carry", received=repr(error))
-                )
-                continue
-            post.sent, post.returned = True, False
-            self._unconfirmed[self._next_tag] = post
-            self._next_tag += 1
+                post.fail(refusal.not_amqp(error))
+            else:
+                post.returned = False
+                self._unconfirmed[self._next_tag] = post
+                self._next_tag += 1
+            self._waiting.popleft()
+        with self._lock:
+            self._room.notify_all()
 
     def _on_confirm(self, frame: Any) -> None:
         method = frame.method
@@ -232,13 +230,15 @@ class Publisher:
             self._given_up.add(tag)
         if len(self._given_up) >= _STUCK:
             self.link.drop()  # before one queue holds up the others
-        with self._room:
+        with self._lock:
             late = [post for post in self._waiting if post.deadline <= now]
             if late:
                 self._waiting = deque(post for post in self._waiting if post.deadline > now)
                 self._room.notify_all()
         for post in late:
             self._give_up(post)
+        if self._waiting:
+            self._drain()  # who should have seen to it was interrupted
         self.link.later(_CHECK_SECONDS, partial(self._check, number))
 
     def _give_up(self, post: Post) -> None:

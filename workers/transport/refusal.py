@@ -5,7 +5,7 @@ from typing import Final
 
 from pika import exceptions as amqp
 
-from ..errors import AnotherStore, BrokerBlocked, BrokerUnreachable, ConfigurationError
+from ..errors import AnotherStore, BrokerBlocked, BrokerUnreachable, ConfigurationError, PublishRefused
 from ..tls import complaint
 from . import topology
 
@@ -82,6 +82,11 @@ def unreachable(reason: BaseException | None) -> BrokerUnreachable:
         expected="a broker at DUTIFUL_RABBITMQ__URL",
         received=repr(reason) if reason else "no connection before the deadline",
     )
+
+
+def not_amqp(error: Exception) -> PublishRefused:
+    """The error for a message with a name or header that AMQP has no form for."""
+    return PublishRefused("a message can't be sent", expected="what AMQP can carry", received=repr(error))
 
 
 def blocked(where: str) -> BrokerBlocked:

@@ -3,6 +3,7 @@
 pika gives each frame a system call of its own, and asks the poller each time whether it may write.
 """
 
+import threading
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -14,10 +15,19 @@ _PIECE_BYTES: Final = 262_144
 
 
 class Loop(IOLoop):  # type: ignore[misc]  # pika has no types
-    """Tries to write as soon as there is something to be written; the poller is asked when the socket is full."""
+    """Tries to write as soon as there is something to be written; the poller is asked when the socket is full.
+
+    One thread at a time has a turn. The loop's own gives it up while it waits for the poller; another may then have
+    one, and spares what it sends the way to the loop's thread.
+    """
 
     def __init__(self) -> None:
         super().__init__()
+        self._turn = threading.Lock()
+        self._has_turn = False  # the loop's own thread
+        self._broken: Exception | None = None  # what has ended a visitor's turn half way
+        self._dispatch = self._poller._dispatch_fd_events  # noqa: SLF001  where the poller goes when it is woken up
+        self._poller._dispatch_fd_events = self._awake  # noqa: SLF001
         self._handlers: dict[int, Any] = {}
         self._wanted: dict[int, int] = {}  # the events that pika wants to hear of
         self._watched: dict[int, int] = {}  # those that the poller was told of
@@ -27,8 +37,29 @@ class Loop(IOLoop):  # type: ignore[misc]  # pika has no types
         """Do something when this turn ends. Only on the loop's thread."""
         self._last.append(act)
 
+    def visit(self, act: Callable[[], None]) -> bool:
+        """Do something in a turn of the calling thread, where the loop's own waits; whether it is done.
+
+        A turn that ends half way, as by Ctrl-C, is an error of the loop's thread: who made the loop begins anew.
+        """
+        if self._turn.locked():
+            return False
+        with self._turn:
+            if self._broken is not None:
+                return False
+            self._broken = InterruptedError("a thread was interrupted while it sent")
+            try:
+                act()
+                self._end_turn()
+            except Exception as error:  # noqa: BLE001  raised on the loop's thread
+                self._broken = error
+            else:
+                self._broken = None
+            return self._broken is None
+
     def start(self) -> None:
         """Run until it is stopped; first, end the turn that an error has broken off."""
+        self._take_turn()
         self._end_turn()
         super().start()
 
@@ -59,6 +90,25 @@ class Loop(IOLoop):  # type: ignore[misc]  # pika has no types
         for each in (self._handlers, self._wanted, self._watched):
             del each[fd]
         super().remove_handler(fd)
+
+    def _get_remaining_interval(self) -> float | None:
+        wait: float | None = super()._get_remaining_interval()  # the poller asks just before it waits
+        if self._has_turn:
+            self._has_turn = False
+            self._turn.release()
+        return wait
+
+    def _awake(self, events: Any) -> None:
+        self._take_turn()
+        self._dispatch(events)
+
+    def _take_turn(self) -> None:
+        if not self._has_turn:
+            self._turn.acquire()
+            self._has_turn = True
+        broken, self._broken = self._broken, None
+        if broken is not None:
+            raise broken
 
     def _end_turn(self) -> None:
         while self._last:

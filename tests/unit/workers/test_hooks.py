@@ -17,6 +17,7 @@ CARD = {"owner": "tests", "expects": "nothing", "rollback": "none"}
 BROKER = setup_broker()
 CHAIN = [type(each).__name__ for each in build_middleware(Settings.load(), BROKER.store)]
 ran = []
+leased = []
 
 
 @actor(**CARD, actor_name="watched")
@@ -29,7 +30,7 @@ def broken(monkeypatch):
     """A function that makes one hook of one middleware raise."""
 
     def break_it(name, hook):
-        middleware = next(each for each in BROKER.middleware if type(each).__name__ == name)
+        middleware = named(name)
 
         def fail(*_, **__):
             raise RuntimeError(f"{name}.{hook}")
@@ -40,6 +41,17 @@ def broken(monkeypatch):
     ran.clear()
     yield break_it
     BROKER._found.clear()
+
+
+@pytest.fixture(autouse=True)
+def _no_lease_is_left():
+    yield
+    while leased:
+        leased.pop().claims.stop()
+
+
+def named(name):
+    return next(each for each in BROKER.middleware if type(each).__name__ == name)
 
 
 def test_the_order_is_one_list():
@@ -183,8 +195,8 @@ class Consumer:
 def delivered(jobs, *, begin=True):
     """A delivery that every before-hook has seen."""
     jobs.run()  # boots a worker; the lease that it gives up with its end is taken anew
-    idempotency = next(each for each in BROKER.middleware if type(each).__name__ == "Idempotency")
-    idempotency.before_worker_boot(BROKER, None)
+    leased.append(named("Idempotency"))
+    leased[0].before_worker_boot(BROKER, None)
     delivery = Delivery(watched.message(), consumer=Consumer())
     BROKER.prepare([delivery])
     if begin:

@@ -1,8 +1,10 @@
 """The fixtures for people's own tests run what is due, show what came of it, and end whatever a job does."""
 
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
@@ -55,6 +57,25 @@ def raising(kind: str) -> None:
 @actor(**CARD, actor_name="testing.elsewhere", queue_name="elsewhere")
 def elsewhere() -> None:
     ran.append("elsewhere")
+
+
+STILL_OPEN = []
+
+
+def rows(connection):
+    return connection.execute("SELECT count(*) FROM dutiful_keys").fetchone()[0]
+
+
+def test_a_store_that_a_test_leaves_open(jobs):
+    good.send(word="left")
+    jobs.run()
+    STILL_OPEN.append(sqlite3.connect(jobs.store.url.database))
+    assert rows(STILL_OPEN[0]) == 1
+
+
+def test_is_empty_in_the_next_one_for_who_has_it_open_as_well(jobs):
+    with closing(STILL_OPEN.pop()) as connection:
+        assert rows(connection) == 0
 
 
 def test_nothing_runs_before_run(jobs):

@@ -1,6 +1,8 @@
 """The loop: what is written leaves at once, and what the socket can't take leaves later."""
 
 import socket
+import threading
+import time
 
 import pytest
 from pika.adapters.select_connection import IOLoop
@@ -109,3 +111,96 @@ def test_the_end_of_a_turn_comes_though_an_error_has_broken_it_off(loop):
     loop.start()
 
     assert done == ["end"]
+
+
+@pytest.fixture
+def waiting(loop):
+    """A loop whose own thread waits for the poller, and the errors that ended it."""
+    errors = []
+
+    def run():
+        try:
+            loop.start()
+        except OSError as error:
+            errors.append(error)
+
+    begun = threading.Event()
+    loop.add_callback_threadsafe(begun.set)
+    thread = threading.Thread(target=run)
+    thread.start()
+    assert begun.wait(5)
+    yield errors
+    loop.add_callback_threadsafe(loop.stop)
+    thread.join(5)
+    assert not thread.is_alive()
+
+
+def until(happened):
+    deadline = time.monotonic() + 5
+    while not happened():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.001)
+
+
+def test_another_thread_has_a_turn_while_the_loop_waits(loop, waiting):
+    threads, ends = [], []
+
+    def act():
+        threads.append(threading.current_thread())
+        loop.at_end(lambda: ends.append(threading.current_thread()))
+
+    until(lambda: loop.visit(act))
+
+    assert threads == ends == [threading.current_thread()]
+
+
+def test_nobody_visits_a_loop_that_has_something_to_do(loop, waiting):
+    begun, go_on = threading.Event(), threading.Event()
+
+    def act():
+        begun.set()
+        go_on.wait(5)
+
+    loop.add_callback_threadsafe(act)
+    assert begun.wait(5)
+
+    assert not loop.visit(pytest.fail)
+    go_on.set()
+
+
+def test_a_loop_that_wakes_up_waits_until_its_visitor_has_gone(loop, waiting):
+    order = []
+    woken = threading.Event()
+
+    def act():
+        loop.add_callback_threadsafe(lambda: order.append("the loop"))
+        loop.add_callback_threadsafe(woken.set)
+        time.sleep(0.05)  # time to come between, for who does not wait
+        order.append("the visitor")
+
+    until(lambda: loop.visit(act))
+
+    assert woken.wait(5)
+    assert order == ["the visitor", "the loop"]
+
+
+@pytest.mark.parametrize("kind", [OSError, KeyboardInterrupt])
+def test_a_visit_that_ends_half_way_is_an_error_of_the_loop_s_thread(loop, waiting, kind):
+    begun = []
+
+    def act():
+        begun.append(True)
+        raise kind
+
+    def visited():
+        try:
+            loop.visit(act)
+        except KeyboardInterrupt:
+            assert kind is KeyboardInterrupt
+        return begun
+
+    until(visited)
+
+    assert not loop.visit(pytest.fail), "nothing is built upon what it has left behind"
+    loop.add_callback_threadsafe(lambda: None)
+    until(lambda: waiting)
