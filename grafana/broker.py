@@ -107,8 +107,8 @@ def _store() -> list:
     return [
         lines(
             "Store: time to answer",
-            "99 of 100: a small question (look), keys of jobs that begin (claim), how jobs ended (end). "
-            "Good: milliseconds.",
+            "99 of 100 in five minutes: a small question (look), keys of jobs that begin (claim), "
+            "how jobs ended (end). Good: milliseconds.",
             "s",
             (quantile(0.99, "dutiful_store_seconds", by="operation", window="5m"), "{{operation}}"),
         ),
