@@ -7,12 +7,15 @@ from grafana_foundation_sdk.builders import dashboard
 from grafana.frame import frame
 from grafana.panels import GREEN, ORANGE, RED, gauge, happened, lines, number, quantile, rate
 
-_WORK = '{queue!~"dutiful[.].+|.+[.]XQ"}'
+_PREFETCH = 'dutiful_queue_prefetch{queue=~"$queue"}'
+_WORK = '{queue=~"$queue",queue!~"dutiful[.].+|.+[.]XQ"}'
 
 
 def build() -> dashboard.Dashboard:
     """Return the dashboard."""
-    built = frame("Broker and store", "dutiful-broker", "What the workers live on: RabbitMQ, the store, the outbox.")
+    built = frame(
+        "Broker and store", "dutiful-broker", "What the workers live on: RabbitMQ, the store, the outbox.", "queue"
+    )
     for panel in (*_numbers(), *_rabbitmq(), *_store()):
         built = built.with_panel(panel)
     return built
@@ -77,7 +80,7 @@ def _rabbitmq() -> list:
             "Fetched ahead",
             "Messages that a worker process may hold of each queue. Good: as configured.",
             "short",
-            (f"max by (queue) ({gauge('dutiful_queue_prefetch')})", "{{queue}}"),
+            (f"max by (queue) ({gauge(_PREFETCH)})", "{{queue}}"),
         ),
         lines(
             "Connections lost",
@@ -104,8 +107,8 @@ def _store() -> list:
     return [
         lines(
             "Store: time to answer",
-            "99 of 100: a small question (look), keys of jobs that begin (claim), how jobs ended (end). "
-            "Good: milliseconds.",
+            "99 of 100 in five minutes: a small question (look), keys of jobs that begin (claim), "
+            "how jobs ended (end). Good: milliseconds.",
             "s",
             (quantile(0.99, "dutiful_store_seconds", by="operation", window="5m"), "{{operation}}"),
         ),

@@ -45,8 +45,8 @@ def _answers() -> list:
         ),
         number(
             "Is it slow?",
-            f"95 of 100 jobs begin within this time. Good: below {_OBJECTIVES.slow_wait:.0f} s. Above: more workers, "
-            "or see whether one actor became slow.",
+            "95 of 100 jobs of five minutes begin within this time. "
+            f"Good: below {_OBJECTIVES.slow_wait:.0f} s. Above: more workers, or see whether one actor became slow.",
             quantile(0.95, "dutiful_job_wait_seconds", window="5m", labels='queue=~"$queue"'),
             "s",
             (_OBJECTIVES.slow_wait / 6, ORANGE),

@@ -111,3 +111,11 @@ def test_the_memory_that_stops_publishers_is_the_one_that_is_configured():
     )
 
     assert f"`vm_memory_high_watermark`, {watermark} GB in `deploy/rabbitmq/rabbitmq.conf`" in PAGE
+
+
+def test_the_write_ahead_log_is_as_large_as_the_one_that_was_measured():
+    (size,) = re.findall(
+        r"^raft\.wal_max_size_bytes = (\d+)$", (ROOT / "deploy/rabbitmq/rabbitmq.conf").read_text(), re.MULTILINE
+    )
+
+    assert f"the write-ahead log takes once ({int(size) // 1_000_000} MB)" in " ".join(PAGE.split())

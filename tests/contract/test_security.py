@@ -82,9 +82,25 @@ def test_what_a_publisher_can_t_do_is_what_the_test_tries():
     assert not {words for words in tried if words not in cannot}
 
 
-@pytest.mark.parametrize("name", ["requirements.lock", "requirements-dev.lock"])
+def packages_of(name):
+    """Each package of a lock file, with its hashes and who asked for it."""
+    return re.split(r"^(?=[a-zA-Z0-9])", (ROOT / name).read_text(), flags=re.MULTILINE)[1:]
+
+
+def test_the_image_is_built_with_the_very_files_that_development_has():
+    """Of each package the version, the words of pip, and the hashes; who asked for it may differ."""
+    building, developing = (
+        {re.sub(r"^ *#.*\n?", "", each, flags=re.MULTILINE) for each in packages_of(name)}
+        for name in ("deploy/build.lock", "requirements-dev.lock")
+    )
+
+    assert building
+    assert building <= developing
+
+
+@pytest.mark.parametrize("name", ["requirements.lock", "requirements-dev.lock", "deploy/build.lock"])
 def test_every_package_is_locked_with_its_hashes(name):
-    packages = re.split(r"^(?=[a-zA-Z0-9])", (ROOT / name).read_text(), flags=re.MULTILINE)[1:]
+    packages = packages_of(name)
 
     assert packages
     for package in packages:

@@ -140,6 +140,13 @@ CASES = [
         (9, 30),
     ),
     Case(
+        "DutifulQueueStuck",
+        "a single job is enough",
+        {**info("q"), 'rabbitmq_detailed_queue_messages{queue="q",vhost="v",instance="r1"}': "0x5 1x30"},
+        {20: [({"queue": "q", "owner": "team"}, "1 jobs lie in q, and for a long time no attempt has ended there.")]},
+        (14,),
+    ),
+    Case(
         "DutifulQueueWithoutConsumers",
         "all consumers leave, and come back",
         {
@@ -166,9 +173,9 @@ CASES = [
     Case("DutifulOutboxStuck", "half a minute is nothing", {"dutiful_outbox_oldest_seconds": "30x40"}, {}, (5, 30)),
     Case(
         "DutifulUndeliverable",
-        "three jobs have no queue, until they are replayed",
-        {'rabbitmq_detailed_queue_messages{queue="dutiful.undeliverable"}': "0x5 3x20 0x10"},
-        {10: [({}, "3 jobs lie in dutiful.undeliverable.")]},
+        "a job has no queue, until it is replayed",
+        {'rabbitmq_detailed_queue_messages{queue="dutiful.undeliverable"}': "0x5 1x20 0x10"},
+        {10: [({}, "1 jobs lie in dutiful.undeliverable.")]},
         (4, 30),
     ),
     Case(
