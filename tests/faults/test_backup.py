@@ -76,7 +76,7 @@ def site(request, rabbitmq, tmp_path):
     bank.close()
 
 
-@pytest.mark.timeout(150)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("site", DATABASES, indirect=True)
 def test_a_job_that_was_done_before_the_store_s_backup_does_not_run_again_and_one_done_after_it_does(site, tmp_path):
     bank, database, variables = site
@@ -102,7 +102,7 @@ def test_a_job_that_was_done_before_the_store_s_backup_does_not_run_again_and_on
 
 
 @pytest.mark.long
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_an_older_rabbitmq_brings_jobs_again_that_have_run_and_keys_hold_them_up(tmp_path):
     with running(tmp_path / "nodes", ["kept"]) as [node]:
         bank = Bank(node.url, f"sqlite:///{tmp_path}/store.db", tmp_path)

@@ -15,7 +15,7 @@ PROOF = bool(os.environ.get("PROOF"))
 KILLS = 2
 
 pytestmark = [
-    pytest.mark.timeout(200 + 60 * KILLS),
+    pytest.mark.timeout(400 + 60 * KILLS),
     # After a kill -9, RabbitMQ 3.10 now and then leaves a young quorum queue with a member that doesn't come back.
     pytest.mark.skipif(not PROOF, reason="needs three nodes that all come back: PROOF=1 runs it"),
 ]

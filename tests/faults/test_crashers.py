@@ -59,7 +59,7 @@ def publish(crowd, crasher, neighbour, way):
     crowd.publish(*good[:half], envelope(crasher, queue="crowd", way=way), *good[half:])
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("way", ["segfaults", "exits"] if PROOF else ["segfaults"])
 def test_a_job_that_kills_its_worker_is_a_dead_letter_and_its_neighbours_succeed_once(
     start, crowd, supervised, ended, way
@@ -78,7 +78,7 @@ def test_a_job_that_kills_its_worker_is_a_dead_letter_and_its_neighbours_succeed
     assert worker.stop()[0] == 0
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_so_is_one_without_a_key(start, crowd, supervised):
     start("-p", "1", "-t", "1", site="deadly").stop()
     publish(crowd, "dies_keyless", "goes_along_keyless", "exits")

@@ -23,7 +23,7 @@ def publish_many(send, count, **options):
         list(pool.map(lambda n: send.send_with_options(kwargs={"n": n}, **options), range(1, count + 1)))
 
 
-@pytest.mark.timeout(600 if PROOF else 120)
+@pytest.mark.timeout(600)
 def test_a_second_is_a_second_beside_many_jobs_delayed_by_an_hour(broker, work, job, noted):
     note, notes = noted
     send = job(broker, note)

@@ -67,7 +67,7 @@ def ask(client, number):
 
 
 @pytest.mark.long
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_what_got_a_202_while_rabbitmq_was_killed_is_done_once(own_node, client, tmp_path):
     over = threading.Event()
     with ThreadPoolExecutor(SENDERS) as senders:

@@ -100,7 +100,7 @@ def sent(send):
     return True
 
 
-@pytest.mark.timeout(60 + 6 * FREEZES)
+@pytest.mark.timeout(400 + 6 * FREEZES)
 def test_unknown_outcomes_published_again_have_one_effect_each(make_broker, work, job, proxy, caplog):
     caplog.set_level(logging.INFO, "dutiful.jobs")
     numbers_run = []

@@ -81,7 +81,7 @@ def said(what, waits):
     )
 
 
-@pytest.mark.timeout(90 + 60 * ROUNDS)
+@pytest.mark.timeout(400 + 60 * ROUNDS)
 def test_workers_replaced_under_load_lose_double_and_charge_nothing(start, shop, load, tmp_path):
     begin = lambda: start("-p", "1", "-t", "4", site="deployed")  # noqa: E731
     workers = [begin() for _ in range(WORKERS)]

@@ -129,7 +129,7 @@ def hangs(publish):
     return sender if sender.is_alive() else None
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(600)
 def test_publishing_during_a_memory_alarm_hangs_until_it_is_over(own_node, make_broker, job, noted):
     """test_publishing_faults.py: test_a_memory_alarm_is_named; there, it ends within 4.5 s and says why."""
     send = job(make_broker(own_node.url), noted[0], queue_name="stock")
@@ -142,7 +142,7 @@ def test_publishing_during_a_memory_alarm_hangs_until_it_is_over(own_node, make_
     assert not sender.is_alive()
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.skipif(not PROOF, reason="needs three nodes: PROOF=1 runs it")
 def test_publishing_to_a_minority_hangs(nodes_of_our_own, make_broker, job, noted):
     """test_cluster.py: test_publishing_to_a_minority_ends_in_time_and_goes_on_with_a_majority.
@@ -168,7 +168,7 @@ def test_publishing_to_a_minority_hangs(nodes_of_our_own, make_broker, job, note
         assert not sender.is_alive()
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(600)
 def test_publishing_to_a_link_that_froze_hangs(make_broker, job, noted, proxy):
     """test_publishing_faults.py: test_a_link_that_froze_leaves_the_message_unconfirmed; there, it ends within 4.5 s."""
     send = job(make_broker(proxy.url), noted[0])
@@ -197,7 +197,7 @@ def count_unsettled(vhost):
 
 
 @pytest.mark.long
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 def test_a_job_that_outlives_a_reconnect_acknowledges_another_message(start, shop, vhost):
     """test_worker_faults.py: test_a_job_that_outlives_a_reconnect_acknowledges_no_other_message."""
     worker = start("-p", "1", "-t", "2", site="stock", dramatiq_queue_prefetch="10")
@@ -223,7 +223,7 @@ def test_a_job_that_outlives_a_reconnect_acknowledges_another_message(start, sho
     assert shop.dead() == []
 
 
-@pytest.mark.timeout(120 + 10 * RESTARTS)
+@pytest.mark.timeout(400 + 10 * RESTARTS)
 def test_restarts_before_anything_is_done_cost_nothing_on_its_classic_queues(start, shop):
     """test_worker_faults.py: test_restarts_before_anything_is_done_make_no_dead_letters. Nothing is lost here either:
 
@@ -237,7 +237,7 @@ def test_restarts_before_anything_is_done_cost_nothing_on_its_classic_queues(sta
     assert (shop.count(), shop.dead()) == (0, [])
 
 
-@pytest.mark.timeout(120 + 10 * RESTARTS)
+@pytest.mark.timeout(400 + 10 * RESTARTS)
 def test_restarts_before_anything_is_done_make_dead_letters_on_quorum_queues(start, shop, vhost):
     """The same with the queues that survive the loss of a node: each restart counts, and nobody renews a message.
 

@@ -72,7 +72,7 @@ def stop(worker, brief, published):
 
 
 @pytest.mark.long
-@pytest.mark.timeout(120 + 30 * RESTARTS)
+@pytest.mark.timeout(400 + 30 * RESTARTS)
 def test_restarts_with_hundreds_of_short_jobs_prefetched_cost_nothing(start, shop, brief, unended, tmp_path):
     published = 0
     for number in range(RESTARTS):

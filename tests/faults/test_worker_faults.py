@@ -37,7 +37,7 @@ def test_a_job_that_outlives_a_reconnect_acknowledges_no_other_message(start, sh
 
 
 @pytest.mark.long
-@pytest.mark.timeout(120 + 10 * RESTARTS)
+@pytest.mark.timeout(400 + 10 * RESTARTS)
 def test_restarts_before_anything_is_done_make_no_dead_letters(start, rabbitmq, tmp_path):
     """The broker gives a message up after ten deliveries; each is renewed after five, although no thread is idle."""
     jobs, queue = 100, Queue(rabbitmq, "gated")
@@ -84,7 +84,7 @@ def test_what_is_done_is_acknowledged_before_a_worker_stops(start, shop):
     assert len(second.lines()) >= len(done)
 
 
-@pytest.mark.timeout(120 + LONG_SECONDS)
+@pytest.mark.timeout(400 + LONG_SECONDS)
 def test_heartbeats_go_on_while_a_job_holds_its_thread(start, shop, vhost):
     worker = start("-p", "1", "-t", "1", DUTIFUL_RABBITMQ__HEARTBEAT_SECONDS="2")
     shop.publish(envelope("slow", n=1, seconds=LONG_SECONDS))

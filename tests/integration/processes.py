@@ -21,7 +21,7 @@ SHOP = Path(__file__).parent / "worker_site"
 DRAMATIQ = Path(sys.executable).with_name("dramatiq")
 
 
-def until(true, seconds=30, *, what="it did not happen", pause=0.05):
+def until(true, seconds=60, *, what="it did not happen", pause=0.05):
     """Wait for something that must happen. To look costs both sides, so what takes longer is looked at more rarely."""
     deadline = time.monotonic() + seconds
     while not (found := true()):

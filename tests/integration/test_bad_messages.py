@@ -135,7 +135,7 @@ def properties(draw):
 
 
 @pytest.mark.long
-@pytest.mark.timeout(1800 if PROOF else 300)
+@pytest.mark.timeout(1800 if PROOF else 600)
 def test_bad_messages_become_dead_letters_with_a_reason_and_good_ones_succeed(start_worker, shop, ledger, rabbitmq):
     worker = start_worker()
     worker.wait_until_ready()

@@ -20,7 +20,7 @@ from deploy.demo.run import Demo
 from workers.store.engine import create_store_engine
 from workers.store.migrate import migrate
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(600)
 
 SHAPE = Shape(posts=250, hostile=len(HOSTILE))
 LEASE_SECONDS = 20  # so long a job whose message was lost may still seem to run

@@ -76,7 +76,8 @@ def shell(rabbitmq, tmp_path, node):
 
 @pytest.fixture
 def administrator(rabbitmq, management):
-    """The management page, with an administrator's name and password in its address."""
+    """The management page, with an administrator's name and password in its address; it knows what it shows."""
+    until(lambda: all(isinstance(node.get("disk_free"), int) for node in management.get("/api/nodes").json()))
     there = urlsplit(rabbitmq)
     return f"http://{there.username}:{there.password}@{management.base_url.host}:{management.base_url.port}"
 

@@ -124,7 +124,7 @@ def wait_until(true, seconds, explain):
 
 
 @pytest.mark.long
-@pytest.mark.timeout(3000 if PROOF else 400)
+@pytest.mark.timeout(3000 if PROOF else 600)
 def test_killing_any_process_at_any_moment_changes_no_row(site):
     chance = random.Random(SEED)
     site.publish()

@@ -89,7 +89,7 @@ def is_over(site, kind, numbers):
     return found == expected(kind, numbers) and not site.rows("SELECT message_id FROM dutiful_outbox")
 
 
-@pytest.mark.timeout(900 if PROOF else 180)
+@pytest.mark.timeout(900 if PROOF else 600)
 @pytest.mark.parametrize("kind", EFFECTS)
 def test_a_worker_killed_at_any_step_goes_on_and_does_nothing_twice(site, kind):
     chance = random.Random(f"{SEED} {kind}")

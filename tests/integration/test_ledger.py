@@ -49,7 +49,7 @@ def strike(bank, blow, chance):
     bank.pair[place] = bank.start()
 
 
-@pytest.mark.timeout(3000 if PROOF else 240)
+@pytest.mark.timeout(3000 if PROOF else 600)
 def test_every_key_has_one_effect_whatever_is_killed(bank):
     chance = random.Random(SEED)
     blows = ["kill"] * KILLS + ["restart"] * (RESTARTS if bank.server is not None else 0)

@@ -37,7 +37,7 @@ def worker(rabbitmq, tmp_path):
     started.kill()
 
 
-@pytest.mark.timeout(90)
+@pytest.mark.timeout(600)
 def test_every_line_of_the_real_command_is_json_with_the_agreed_fields(worker, rabbitmq):
     queue = Queue(rabbitmq, "lines")
     names = ("succeeds", "says", "alone", "recovers", "dies", "hangs", "gentle")

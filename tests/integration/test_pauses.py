@@ -131,7 +131,7 @@ def test_a_job_of_an_actor_that_is_paused_while_it_waits_for_a_thread_does_not_b
     assert len(set(lines(ledger))) == 80
 
 
-@pytest.mark.timeout(600 if PROOF else 120)
+@pytest.mark.timeout(600)
 def test_however_many_messages_wait_in_a_paused_queue_they_cause_no_traffic(
     start, shop, store, environment, *, rabbitmq, management
 ):

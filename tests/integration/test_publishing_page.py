@@ -156,7 +156,7 @@ def test_a_transaction(programs, run, service, content):
     assert [each[:2] for each in taken(content)] == [({"source": "ordered.ndjson"}, "order ordered.ndjson")]
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_node(run, content, service):
     assert "`npm install amqplib@0.10`" in PAGE
     install_amqplib(service)

@@ -31,7 +31,7 @@ def bank(rabbitmq, postgres, tmp_path):
     bank.close()
 
 
-@pytest.mark.timeout(600 if PROOF else 120)
+@pytest.mark.timeout(600)
 def test_two_processes_that_race_for_a_key_have_one_effect(bank):
     """RabbitMQ gives messages to the two in turn, so the two copies of a key mostly meet in two processes."""
     chance = random.Random(SEED)

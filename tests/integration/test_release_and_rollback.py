@@ -94,7 +94,7 @@ def done(bank):
     time.sleep(STEP_SECONDS)
 
 
-@pytest.mark.timeout(600 if PROOF else 120)
+@pytest.mark.timeout(600)
 def test_migrating_deploying_and_rolling_back_under_load_costs_nothing(bank, next_migrations, monkeypatch):
     running = [bank.start(), bank.start()]
     with Load(bank) as load:

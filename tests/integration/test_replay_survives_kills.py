@@ -47,7 +47,7 @@ def replay(environment, tmp_path):
 
 
 @pytest.mark.long
-@pytest.mark.timeout(3000 if PROOF else 400)
+@pytest.mark.timeout(3000 if PROOF else 600)
 def test_a_replay_that_is_killed_at_any_line_loses_nothing_and_repeats_nothing(
     start_worker, replay, shop, ledger, tmp_path
 ):

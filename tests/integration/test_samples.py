@@ -140,7 +140,7 @@ def given(environment, rabbitmq, management, tmp_path):
 WAYS = {"curl": publish_with_curl, "node": publish_from_node}
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("way", ["curl", "node"])
 def test_the_same_job_has_one_key_whoever_publishes_it(way, worker, keys, store, given):
     publish_from_python(**given)

@@ -192,7 +192,7 @@ def calm(watch, receiver):
 
 
 @pytest.mark.long
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 @pytest.mark.usefixtures("scheduler")
 def test_every_state_is_seen_in_its_panel_and_the_one_who_is_on_call_is_told_once(
     *, watch, receiver, start, ports, doors, rabbitmq, runbooks, tmp_path

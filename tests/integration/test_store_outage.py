@@ -150,7 +150,7 @@ def ran(bank, kind, first, last):
     return [float(at) for name, _, at in bank.lines() if name == kind and first <= float(at) <= last]
 
 
-@pytest.mark.timeout(900 if PROOF else 120)
+@pytest.mark.timeout(900 if PROOF else 600)
 @pytest.mark.parametrize("outage", [Stopped, Frozen])
 def test_a_store_that_is_away_stops_only_what_needs_it(bank, server, firehose, keyless, outage):
     chance = random.Random(SEED)

@@ -71,7 +71,7 @@ def recorded(store):
         return connection.execute(select(tables.ticks).order_by(tables.ticks.c.due_at)).all()
 
 
-@pytest.mark.timeout(3600 if WHOLE else 120)
+@pytest.mark.timeout(3600 if WHOLE else 600)
 def test_each_due_time_is_one_job_though_schedulers_are_killed_at_every_step(hasten, store, environment, tmp_path):
     print(f"SEED={SEED}")  # noqa: T201  to run the same again
     draw = random.Random(SEED)

@@ -102,7 +102,7 @@ def more(store, count):
 
 
 @pytest.mark.long
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 def test_each_due_time_is_one_job_though_the_clock_is_set_and_store_and_broker_go_away(
     *, site, store, environment, set_clock, door, server
 ):

@@ -26,7 +26,7 @@ def commit(folder):
     subprocess.run(["git", *who, "commit", "--quiet", "--all", "--message", "a change"], cwd=folder, check=True)
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_both_wheels_work_where_nothing_else_is_and_have_the_files_of_the_commit_alone(clone, tmp_path):
     (clone / "workers/left_lying_about.py").write_text("")
     made = make(clone, tmp_path / "wheels")
@@ -41,7 +41,7 @@ def test_both_wheels_work_where_nothing_else_is_and_have_the_files_of_the_commit
     assert not [name for file in made for name in zipfile.ZipFile(file).namelist() if "left_lying" in name]
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_a_wheel_that_lacks_a_module_is_refused_and_the_module_is_named(clone, tmp_path):
     project = clone / "deploy/publisher/pyproject.toml"
     lines = project.read_text().splitlines(keepends=True)

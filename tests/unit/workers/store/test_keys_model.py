@@ -224,7 +224,7 @@ def engine(tmp_path, clock):
     engine.dispose()
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(600)
 def test_keys_agree_with_a_plain_dict_through_any_history(engine, clock):
     class OnThisStore(Jobs):
         pass
