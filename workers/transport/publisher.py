@@ -120,7 +120,7 @@ class Publisher:
     def _channel_opened(self, channel: Any) -> None:
         channel.add_on_close_callback(self._channel_closed)
         channel.add_on_return_callback(self._on_return)
-        channel.confirm_delivery(self._on_confirm, callback=lambda _: self._ready(channel))
+        channel.connection.confirm(channel, self._on_confirm, partial(self._ready, channel))
 
     def _ready(self, channel: Any) -> None:
         self._channel, self._next_tag, self._given_up, self.is_blocked = channel, 1, set(), False
@@ -192,12 +192,9 @@ class Publisher:
         with self._lock:
             self._room.notify_all()
 
-    def _on_confirm(self, frame: Any) -> None:
-        method = frame.method
-        tag = method.delivery_tag
-        tags = list(takewhile(tag.__ge__, self._unconfirmed)) if method.multiple else [tag]
-        self._given_up -= {each for each in self._given_up if each <= tag} if method.multiple else {tag}
-        accepted = isinstance(method, pika.spec.Basic.Ack)
+    def _on_confirm(self, tag: int, multiple: bool, accepted: bool) -> None:
+        tags = list(takewhile(tag.__ge__, self._unconfirmed)) if multiple else [tag]
+        self._given_up -= {each for each in self._given_up if each <= tag} if multiple else {tag}
         for each in tags:
             post = self._unconfirmed.pop(each, None)
             if post is not None:  # else its deadline has passed, and it has been told so

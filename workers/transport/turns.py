@@ -5,13 +5,19 @@ pika gives each frame a system call of its own, and asks the poller each time wh
 
 import threading
 from collections.abc import Callable
+from struct import Struct
 from typing import Any, Final
 
 import pika
+from pika import frame, spec
 from pika.adapters.select_connection import IOLoop
 
 # More than this is written before the turn ends.
 _PIECE_BYTES: Final = 262_144
+# Of a frame with an ack: kind and channel, length, class and method; tag; one bit; the end.
+_ACK_BYTES: Final = 21
+_TAG_AT: Final = 11
+_TAG: Final = Struct(">QB")
 
 
 class Loop(IOLoop):  # type: ignore[misc]  # pika has no types
@@ -116,12 +122,40 @@ class Loop(IOLoop):  # type: ignore[misc]  # pika has no types
 
 
 class Connection(pika.SelectConnection):  # type: ignore[misc]  # pika has no types
-    """Gathers the frames of one turn."""
+    """Gathers the frames of one turn, and reads confirms by itself."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
+        self._ack = b""
+        self._told: Callable[[int, bool, bool], None] | None = None
         self._gathered: list[bytes] = []
         self._gathered_bytes = 0
         super().__init__(*args, **options)
+
+    def confirm(self, channel: Any, told: Callable[[int, bool, bool], None], ready: Callable[[], None]) -> None:
+        """Let RabbitMQ confirm what a channel publishes.
+
+        Parameters:
+          told: of each confirm: its tag, whether it is for all before that as well, and whether it is an ack.
+          ready: called when it has begun.
+        """
+        self._told = told
+        self._ack = frame.Method(channel.channel_number, spec.Basic.Ack()).marshal()[:_TAG_AT]
+        channel.confirm_delivery(
+            lambda said: told(said.method.delivery_tag, said.method.multiple, isinstance(said.method, spec.Basic.Ack)),
+            callback=lambda _: ready(),
+        )
+
+    def _on_data_available(self, data_in: bytes) -> None:
+        """Read what has come; acks at its beginning without the objects and callbacks that pika makes of each."""
+        start = 0
+        if self._told is not None and not self._frame_buffer:
+            while data_in.startswith(self._ack, start) and len(data_in) >= start + _ACK_BYTES:
+                tag, bits = _TAG.unpack_from(data_in, start + _TAG_AT)
+                start += _ACK_BYTES
+                self._told(tag, bool(bits), True)
+            self.bytes_received += start  # the heartbeat looks at it
+        if start < len(data_in):
+            super()._on_data_available(data_in[start:])
 
     def _adapter_emit_data(self, data: bytes) -> None:
         if not self._gathered:

@@ -1,13 +1,16 @@
-"""The loop: what is written leaves at once, and what the socket can't take leaves later."""
+"""The loop and its connection: what is written leaves at once, who visits writes, and each confirm is told."""
 
 import socket
 import threading
 import time
 
 import pytest
+from hypothesis import given, strategies
 from pika.adapters.select_connection import IOLoop
+from pika.frame import Body, Heartbeat, Method
+from pika.spec import Basic
 
-from workers.transport.turns import Loop
+from workers.transport.turns import Connection, Loop
 
 
 class Sender:
@@ -204,3 +207,49 @@ def test_a_visit_that_ends_half_way_is_an_error_of_the_loop_s_thread(loop, waiti
     assert not loop.visit(pytest.fail), "nothing is built upon what it has left behind"
     loop.add_callback_threadsafe(lambda: None)
     until(lambda: waiting)
+
+
+class Reading(Connection):
+    """A connection that is given what has come, and keeps what is left to pika."""
+
+    def __init__(self, channel):
+        self.confirms, self.others = [], []
+        self.channel_number = channel
+        self._frame_buffer, self.bytes_received, self.frames_received = b"", 0, 0
+        self.confirm(self, lambda *confirm: self.confirms.append(confirm), lambda: None)
+
+    def confirm_delivery(self, told, **_):
+        self.tell = told
+
+    def _process_frame(self, frame):
+        acks = isinstance(frame, Method) and isinstance(frame.method, Basic.Ack | Basic.Nack)
+        self.tell(frame) if acks and frame.channel_number == self.channel_number else self.others.append(frame)
+
+
+tags = strategies.integers(1, 2**64 - 1)
+confirms = strategies.builds(Basic.Ack, tags, strategies.booleans()) | strategies.builds(
+    Basic.Nack, tags, strategies.booleans()
+)
+frames = strategies.one_of(
+    strategies.builds(Method, strategies.integers(1, 3), confirms),
+    strategies.builds(Body, strategies.integers(1, 3), strategies.binary(min_size=1, max_size=40)),
+    strategies.just(Heartbeat()),
+)
+
+
+@given(strategies.lists(frames), strategies.lists(strategies.integers(1, 60)))
+def test_every_confirm_is_told_in_its_order_however_what_comes_is_cut(frames, cuts):
+    connection, data = Reading(2), b"".join(frame.marshal() for frame in frames)
+    for cut in cuts:
+        connection._on_data_available(data[:cut]) if data[:cut] else None
+        data = data[cut:]
+    connection._on_data_available(data) if data else None
+
+    ours = [frame for frame in frames if isinstance(frame, Method) and frame.channel_number == 2]
+    assert connection.confirms == [
+        (frame.method.delivery_tag, frame.method.multiple, isinstance(frame.method, Basic.Ack)) for frame in ours
+    ]
+    assert [frame.marshal() for frame in connection.others] == [
+        frame.marshal() for frame in frames if frame not in ours
+    ]
+    assert connection.bytes_received == sum(len(frame.marshal()) for frame in frames), "the heartbeat looks at it"
