@@ -73,6 +73,7 @@ def become(words, environment, folder, files):
     os.environ.clear()
     os.environ.update(environment)
     time.tzset()
+    sys.dont_write_bytecode = True  # a module that a test writes twice in a second would be read once
     multiprocessing.set_start_method(multiprocessing.get_all_start_methods()[0], force=True)  # the system's own
     os.chdir(folder)
     sys.path[:0] = filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))
