@@ -2,7 +2,6 @@
 
 import json
 import resource
-import socket
 import subprocess
 import sys
 import time
@@ -55,21 +54,6 @@ def in_time(environment, waits=_SECONDS):
             break
         assert left, f"{processor:.2f} s of processor time, and {waits} s for answers"
     return code, said
-
-
-@pytest.fixture
-def closed():
-    """An address that refuses connections."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # and nobody listens
-        yield f"127.0.0.1:{taken.getsockname()[1]}"
-
-
-@pytest.fixture
-def frozen():
-    """An address that takes connections, and says nothing."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        yield f"127.0.0.1:{listening.getsockname()[1]}"
 
 
 def test_status_tells_of_a_worker_of_its_jobs_and_of_what_has_changed(environment, rabbitmq, tmp_path):

@@ -1,6 +1,5 @@
 """Reaching RabbitMQ says at once that nobody is there, and waits for who is silent."""
 
-import socket
 import time
 
 import pytest
@@ -9,21 +8,6 @@ from workers.errors import BrokerUnreachable
 from workers.rabbitmq import DutifulBroker
 from workers.reaching import reach
 from workers.transport.refusal import unreachable
-
-
-@pytest.fixture
-def closed():
-    """An address that refuses connections."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # and nobody listens
-        yield f"127.0.0.1:{taken.getsockname()[1]}"
-
-
-@pytest.fixture
-def frozen():
-    """An address that takes connections, and says nothing."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        yield f"127.0.0.1:{listening.getsockname()[1]}"
 
 
 @pytest.fixture
